@@ -28,7 +28,7 @@ from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import Row, make_rows
+from kubedistill_runtime.teachers.cache import AnswerCache, Row, make_rows
 from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 from kubedistill_runtime.teachers.usage import Usage
 from support.endpoint_server import EndpointServer, Reaction, Received, chat, problem
@@ -84,7 +84,7 @@ def measure_growth() -> float:
 
 def answer(rows, *, endpoint, folder, report=lambda _done, _tokens: None) -> Usage:
     generator = EndpointGenerator(endpoint, "key", Sampling(max_tokens=64), SEED)
-    return answer_rows(rows, key=KEY, generator=generator, store=Store(Path(folder)), report=report)
+    return answer_rows(rows, cache=AnswerCache(Store(Path(folder)), KEY), generator=generator, report=report)
 
 
 def rows_of(count: int, *, name: str) -> list[Row]:

@@ -31,7 +31,7 @@ from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.teachers.answer_sets import describe_answers
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, add_shard, make_rows
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, Row, make_rows
 from kubedistill_runtime.teachers.requests import Pending, Request
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,12 +132,12 @@ def write_library(tokens: int, *, folder: Path) -> None:
     publish(store, "rows", keys["rows"], Figures())
     generator = np.random.default_rng(0)
     for name, split in (("answers", "train"), ("judge", "validation")):
-        rows = make_rows(records[split], key=split, samples=1)
+        rows, cache = make_rows(records[split], key=split, samples=1), AnswerCache(store, split)
         for start in range(0, len(rows), SHARD_ROWS):
             shard = rows[start : start + SHARD_ROWS]
-            add_shard(store, split, [_answer(row, generator=generator) for row in shard])
+            cache.add([_answer(row, generator=generator) for row in shard])
         request = Request(records[split], Sampling(max_tokens=REPLY, k=K))
-        part = describe_answers({"main": Pending(rows, split)}, request, spec=job.spec, store=store)
+        part = describe_answers({"main": Pending(rows, cache)}, request, spec=job.spec)
         publish(store, name, keys[name], AnswersFigures(rows_key=keys["rows"], splits={split: part}))
 
 

@@ -34,7 +34,7 @@ from kubedistill_runtime.storage.artifacts import find, publish, read_figures, t
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.batches import collect_answers
-from kubedistill_runtime.teachers.cache import make_rows, model_key
+from kubedistill_runtime.teachers.cache import AnswerCache, make_rows, model_key
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "examples/quickstart"
 
@@ -173,7 +173,7 @@ def score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
         student_serving(model, choices=choices), sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0
     )
     rows = make_rows(read_rows(store, choices.keys["rows"], "test"), key=key, samples=1)
-    answers = list(collect_answers(rows, key=key, store=store))
+    answers = list(collect_answers(rows, cache=AnswerCache(store, key)))
     score = score_of("accuracy")
     replies = [parse_replies(one, task=spec.task) for one in answers]
     last = [None if some is None else some[-1] for some in replies]

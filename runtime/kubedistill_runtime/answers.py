@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -112,6 +112,13 @@ class Answer:
         return any(turn.finish == FAILED for turn in self.turns)
 
 
+class AnswerState(NamedTuple):
+    """How an answer ended, as `Answer` says it."""
+
+    ended: bool
+    failed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class AnsweredRecord:
     """A record with one of its answers; sample counts the answers to one record from 0."""
@@ -209,26 +216,25 @@ def decode_answers(data: bytes) -> list[Answer]:
     return [table.answer(place) for place in range(table.table.num_rows)]
 
 
-def decode_failures(source: bytes | Path) -> dict[str, bool]:
-    """Read only whether the endpoint failed instead of each answer, by row key; raises the errors of open_answers.
+def decode_states(source: bytes | Path) -> dict[str, AnswerState]:
+    """Read only how each answer ended, by row key; raises the errors of open_answers.
 
     The first of several answers with one row key counts.
     """
     table = _read(source, columns=["row_key", "turns.list.element.finish"])
     keys, turns = (table.column(name).combine_chunks() for name in ("row_key", "turns"))
-    failed = pc.list_parent_indices(turns).filter(pc.equal(turns.flatten().field("finish"), FAILED))
-    places, found = set(failed.to_pylist()), dict[str, bool]()
+    finishes, parents = turns.flatten().field("finish"), pc.list_parent_indices(turns)
+
+    def count(finish: str) -> NDArray[np.int64]:
+        return np.bincount(parents.filter(pc.equal(finishes, finish)).to_numpy(), minlength=len(keys))
+
+    lengths = np.bincount(parents.to_numpy(), minlength=len(keys))
+    ended = ((lengths > 0) & (count("stop") == lengths)).tolist()
+    failed = (count(FAILED) > 0).tolist()
+    found = dict[str, AnswerState]()
     for place, row_key in enumerate(keys.to_pylist()):
-        found.setdefault(row_key, place in places)
+        found.setdefault(row_key, AnswerState(ended=ended[place], failed=failed[place]))
     return found
-
-
-def decode_ends(source: bytes | Path) -> dict[str, bool]:
-    """Read only whether each answer ended by itself, by row key; raises the errors of open_answers."""
-    rows = _read(source, columns=["row_key", "turns.list.element.finish"]).to_pylist()
-    return {
-        row["row_key"]: bool(row["turns"]) and all(turn["finish"] == "stop" for turn in row["turns"]) for row in rows
-    }
 
 
 def decode_usages(source: bytes | Path) -> Iterator[tuple[str, list[tuple[str, TurnUsage]]]]:

@@ -11,11 +11,11 @@ from kubedistill_runtime.answers import Answer, Turn, TurnUsage, decode_answers,
 
 READING = """
 import os
-from kubedistill_runtime.answers import Answer, decode_answers, decode_failures, encode_answers
+from kubedistill_runtime.answers import Answer, decode_answers, decode_states, encode_answers
 data = encode_answers([Answer("row")])
 before = len(os.listdir("/proc/self/task"))
 assert decode_answers(data) == [Answer("row")]
-assert decode_failures(data) == {"row": False}
+assert decode_states(data) == {"row": (False, False)}
 print(len(os.listdir("/proc/self/task")) - before)
 """
 

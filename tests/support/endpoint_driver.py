@@ -12,7 +12,7 @@ from kubedistill_runtime.endpoints.endpoint import Endpoint
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import Row, make_rows
+from kubedistill_runtime.teachers.cache import AnswerCache, Row, make_rows
 from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 
 KEY = "e" * 64
@@ -44,9 +44,8 @@ def main() -> None:
     logging.info("%r", generator)
     answer_rows(
         rows_to_answer(int(count)),
-        key=KEY,
+        cache=AnswerCache(Store(Path(folder)), KEY),
         generator=generator,
-        store=Store(Path(folder)),
         report=lambda done, tokens: logging.info("%d rows, %d tokens", done, tokens),
     )
 

@@ -98,7 +98,7 @@ def compare_students(
         figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
         cost = cost_per_thousand(figures, student_price(job))
         known = figures_of(figures, parameters=models[name].parameters, cost_per_thousand=cost)
-        return Tested(list(result.pending[name].answers(store)), known)
+        return Tested(list(result.pending[name].answers()), known)
 
     return Students(
         {

@@ -37,7 +37,7 @@ def run(context: StageContext) -> Outcome:
     splits = {}
     for split, request in requests.items():
         parts = {name: result.pending[split] for name, result in results.items() if split in result.pending}
-        splits[split] = describe_answers(parts, request, spec=spec, store=store)
+        splits[split] = describe_answers(parts, request, spec=spec)
         check_success(splits[split].asked, splits[split].ended, split=split, spec=spec)
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}

@@ -10,15 +10,15 @@ from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.records import Split, read_rows
 from kubedistill_runtime.storage.artifacts import read_figures
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import ShardReader, find_answers, locate_answers
+from kubedistill_runtime.teachers.cache import ShardReader, locate_answers
 from kubedistill_runtime.teachers.requests import Pending, Request
 
 
-def describe_answers(parts: Mapping[str, Pending], request: Request, *, spec: Spec, store: Store) -> AnswerSplit:
+def describe_answers(parts: Mapping[str, Pending], request: Request, *, spec: Spec) -> AnswerSplit:
     """Return a split's part of a manifest: the answers to a request, which are rows of each teacher, by its name."""
     shards: dict[str, str] = {}
-    for key in dict.fromkeys(part.key for part in parts.values()):
-        shards |= find_answers(store, key)
+    for part in parts.values():
+        shards |= part.cache.find_answers()
     places = {record.id: place for place, record in enumerate(request.records)}
     answered = [(name, row) for name, part in parts.items() for row in part.rows]
     answered.sort(key=lambda one: places[one[1].record.id])  # stable, so a record's teachers keep their order
@@ -30,7 +30,7 @@ def describe_answers(parts: Mapping[str, Pending], request: Request, *, spec: Sp
         rows=rows,
         shards=list(dict.fromkeys(shards[row.key] for _, row in answered)),
         asked=len(rows),
-        ended=sum(part.count_ended(store) for part in parts.values()),
+        ended=sum(part.count_ended() for part in parts.values()),
         teachers=[name for name, _ in answered] if len(spec.teachers) > 1 else [],
     )
 

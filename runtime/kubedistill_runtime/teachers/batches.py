@@ -5,15 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import Answer, AnsweredRecord
-from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.cache import (
     SHARD_ROWS,
+    AnswerCache,
     Row,
     ShardReader,
-    add_shard,
-    find_answers,
-    find_ended,
-    find_final,
 )
 from kubedistill_runtime.teachers.conversation import Generator, converse
 
@@ -21,14 +17,14 @@ _ENGINE_LIVES = 2
 """Crashes of the engine on the same rows after which the rows are the cause."""
 
 
-def missing_rows(rows: Sequence[Row], *, key: str, store: Store) -> list[Row]:
+def missing_rows(rows: Sequence[Row], *, cache: AnswerCache) -> list[Row]:
     """Return the rows without an answer in the cache, each once; a failure of an endpoint is not an answer."""
-    known = find_final(store, key)
+    known = cache.find_final()
     return list({row.key: row for row in rows if row.key not in known}.values())
 
 
 def answer_rows(
-    rows: Sequence[Row], *, key: str, generator: Generator, store: Store, report: Callable[[int, int], None]
+    rows: Sequence[Row], *, cache: AnswerCache, generator: Generator, report: Callable[[int, int], None]
 ) -> int:
     """Generate the answers that the cache does not have, and return the number of generated tokens.
 
@@ -36,7 +32,7 @@ def answer_rows(
     shards and, since a shard is one batch, with the same token ids. `report` receives the numbers of answered rows and
     of generated tokens; it may raise Stopped, and nothing is lost.
     """
-    known = find_answers(store, key)
+    known = cache.find_answers()
     left = Counter(row.key for row in rows if row.key not in known)
     done, tokens = len(rows) - left.total(), 0
     for shard in _cut(rows):
@@ -45,24 +41,22 @@ def answer_rows(
         if not wanted:
             continue
         answers = _answer_shard(wanted, generator=generator)
-        add_shard(store, key, answers)
+        cache.add(answers)
         done += sum(left.pop(row.key) for row in wanted)
         tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
     report(done, tokens)
     return tokens
 
 
-def collect_answers(
-    rows: Sequence[Row], *, key: str, store: Store, distributions: bool = True
-) -> Iterator[AnsweredRecord]:
+def collect_answers(rows: Sequence[Row], *, cache: AnswerCache, distributions: bool = True) -> Iterator[AnsweredRecord]:
     """Yield the cached answers of rows, in the order of the rows, optionally without log-probabilities."""
-    shards = ShardReader(store, where=find_answers(store, key), distributions=distributions)
+    shards = ShardReader(cache.store, where=cache.find_answers(), distributions=distributions)
     return (AnsweredRecord(row.record, row.sample, shards.answer(row.key)) for row in rows)
 
 
-def count_ended(rows: Sequence[Row], *, key: str, store: Store) -> int:
+def count_ended(rows: Sequence[Row], *, cache: AnswerCache) -> int:
     """Count the rows whose answer ended by itself."""
-    ended = find_ended(store, key)
+    ended = cache.find_ended()
     return sum(row.key in ended for row in rows)
 
 

@@ -7,14 +7,15 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kubedistill.canonical import digest
 from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.answers import (
     Answer,
+    AnswerState,
     AnswerTable,
-    decode_ends,
-    decode_failures,
+    decode_states,
     encode_answers,
     open_answers,
 )
@@ -74,15 +75,63 @@ def shard_name(key: str, answers: Sequence[Answer]) -> str:
     return f"rows/{key}/{digest([row_keys, failed] if failed else row_keys)}.parquet"
 
 
-def find_answers(store: Store, key: str) -> dict[str, str]:
-    """Return the shard of each row key of a model; raises StorageUnavailable if a shard is damaged."""
-    return locate_answers(store, _shards_of(store, key))
+class _Place(NamedTuple):
+    """Where an answer is; the least of several counts, so an answer counts before a failure of the endpoint."""
+
+    failed: bool
+    shard: str
+    ended: bool
 
 
-def find_final(store: Store, key: str) -> dict[str, str]:
-    """Return the same without the rows whose endpoint failed, which are asked again."""
-    final, _failed = _locate(store, _shards_of(store, key))
-    return final
+@dataclass(slots=True)
+class AnswerCache:
+    """The answers of one model; each shard is opened once to find the rows that it has.
+
+    Every method that finds answers also finds those that another driver has added meanwhile, and raises
+    StorageUnavailable if a shard is damaged.
+    """
+
+    store: Store
+    key: str
+    """The key of the model."""
+    _places: dict[str, _Place] = field(default_factory=dict, init=False)
+    _scanned: set[str] = field(default_factory=set, init=False)
+
+    def find_answers(self) -> dict[str, str]:
+        """Return the shard of each row key."""
+        self._scan_new()
+        return {row_key: place.shard for row_key, place in self._places.items()}
+
+    def find_final(self) -> dict[str, str]:
+        """Return the same without the rows whose endpoint failed, which are asked again."""
+        self._scan_new()
+        return {row_key: place.shard for row_key, place in self._places.items() if not place.failed}
+
+    def find_ended(self) -> set[str]:
+        """Return the row keys whose answer ended by itself."""
+        self._scan_new()
+        return {row_key for row_key, place in self._places.items() if place.ended}
+
+    def add(self, answers: Sequence[Answer]) -> str:
+        """Publish answers once, as several shards if one would be too large. Returns the last name."""
+        if len(answers) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
+            half = len(answers) // 2
+            self.add(answers[:half])
+            return self.add(answers[half:])
+        name = shard_name(self.key, answers)
+        if self.store.put_if_absent(name, encode_answers(answers)):
+            states = {one.row_key: AnswerState(one.ended, one.failed) for one in reversed(answers)}
+            self._note(name, states)
+        return name
+
+    def _scan_new(self) -> None:
+        for name in self.store.names(f"rows/{self.key}"):
+            if name.endswith(".parquet") and name not in self._scanned:
+                self._note(name, _scan(self.store, name))
+
+    def _note(self, name: str, states: Mapping[str, AnswerState]) -> None:
+        self._scanned.add(name)
+        _add_places(self._places, name, states)
 
 
 def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
@@ -90,33 +139,22 @@ def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
 
     Raises StorageUnavailable if a shard is damaged or missing.
     """
-    final, failed = _locate(store, shards)
-    return failed | final
-
-
-def _locate(store: Store, shards: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the first shard that has the answer to each row key, and the first that has a failure."""
-    final: dict[str, str] = {}
-    failed: dict[str, str] = {}
+    places: dict[str, _Place] = {}
     for name in shards:
-        with shard_errors(store, name):
-            for row_key, has_failed in decode_failures(store.path(name)).items():
-                (failed if has_failed else final).setdefault(row_key, name)
-    return final, failed
+        _add_places(places, name, _scan(store, name))
+    return {row_key: place.shard for row_key, place in places.items()}
 
 
-def _shards_of(store: Store, key: str) -> Iterator[str]:
-    return (name for name in store.names(f"rows/{key}") if name.endswith(".parquet"))
+def _scan(store: Store, name: str) -> dict[str, AnswerState]:
+    with shard_errors(store, name):
+        return decode_states(store.path(name))
 
 
-def find_ended(store: Store, key: str) -> set[str]:
-    """Return the row keys of a model whose answer ended by itself; raises StorageUnavailable like find_answers."""
-    where, ended = find_answers(store, key), set()
-    for name in dict.fromkeys(where.values()):
-        with shard_errors(store, name):
-            found = decode_ends(store.path(name))
-        ended |= {row_key for row_key, has_ended in found.items() if has_ended and where[row_key] == name}
-    return ended
+def _add_places(places: dict[str, _Place], name: str, states: Mapping[str, AnswerState]) -> None:
+    kinds = {state: _Place(state.failed, name, state.ended) for state in set(states.values())}
+    for row_key, state in states.items():
+        place = kinds[state]
+        places[row_key] = min(places.get(row_key, place), place)
 
 
 @dataclass(slots=True)
@@ -148,17 +186,6 @@ class ShardReader:
         self._open[name] = (table, {key: place for place, key in reversed(list(enumerate(table.row_keys)))})
         while len(self._open) > 1 and sum(held.nbytes for held, _ in self._open.values()) > self.most_bytes:
             self._open.popitem(last=False)
-
-
-def add_shard(store: Store, key: str, answers: Sequence[Answer]) -> str:
-    """Publish answers once, as several shards if one would be too large. Returns the last name."""
-    if len(answers) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
-        half = len(answers) // 2
-        add_shard(store, key, answers[:half])
-        return add_shard(store, key, answers[half:])
-    name = shard_name(key, answers)
-    store.put_if_absent(name, encode_answers(answers))
-    return name
 
 
 @contextlib.contextmanager

@@ -14,8 +14,7 @@ from kubedistill_runtime.endpoints.client import Client, open_client
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
 from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Sampling
-from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import Row, find_final
+from kubedistill_runtime.teachers.cache import AnswerCache, Row
 from kubedistill_runtime.teachers.conversation import turn_seed
 from kubedistill_runtime.teachers.in_flight import InFlight, settle_lost
 from kubedistill_runtime.teachers.recent_answers import RecentAnswers
@@ -46,9 +45,8 @@ class EndpointGenerator:
 def answer_rows(
     rows: Sequence[Row],
     *,
-    key: str,
+    cache: AnswerCache,
     generator: EndpointGenerator,
-    store: Store,
     report: Callable[[int, int], None],
 ) -> Usage:
     """Ask for the answers that the cache does not have, and return the usage of those that were asked for now.
@@ -59,13 +57,13 @@ def answer_rows(
     of the errors of `Client.ask`, the replies that are on their way are awaited for some seconds, and nothing that
     arrived is lost.
     """
-    recent = RecentAnswers(store, key)
+    recent = RecentAnswers(cache)
     recent.recover()
-    known = find_final(store, key).keys()
-    settle_lost(store, key, known=known)
+    known = cache.find_final().keys()
+    settle_lost(cache.store, cache.key, known=known)
     left = Counter(row.key for row in rows if row.key not in known)
     wanted = list({row.key: row for row in rows if row.key in left}.values())
-    run = _Run(wanted, generator, recent, InFlight(store, key), left, report, done=len(rows) - left.total())
+    run = _Run(wanted, generator, recent, InFlight(cache.store, cache.key), left, report, done=len(rows) - left.total())
     with _frozen_heap():
         return asyncio.run(run.answer_all())
 

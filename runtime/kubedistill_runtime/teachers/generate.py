@@ -54,9 +54,9 @@ def generate_answers(
     The figures are stored next to the answers of the last request, so they are measured once per model and machine.
     """
     pending = plan_rows(
-        requests, key_of=lambda request: model_key(serving, sampling=request.sampling, seed=request.seed)
+        requests, key_of=lambda request: model_key(serving, sampling=request.sampling, seed=request.seed), store=store
     )
-    generated = count_missing(pending, store=store)
+    generated = count_missing(pending)
     last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
@@ -72,10 +72,10 @@ def generate_answers(
     if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
         with engines.open(serving) as engine:
-            tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, store=store, progress=progress)
+            tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):
-                    prompts = _prompts_of(pending[last], serving=serving, store=store, at=at)
+                    prompts = _prompts_of(pending[last], serving=serving, at=at)
                     store.put(wanted[one.name], canonical_json(one.take(engine, prompts).to_values()))
     measured = {name: store.read(place) for name, place in wanted.items()}
     figures = read_stored_json(ServingFigures, measured.pop(own.name))
@@ -89,7 +89,6 @@ def _answer(
     engine: Engine,
     serving: Serving,
     at: str,
-    store: Store,
     progress: Progress,
 ) -> int:
     """Answer all requests, and return the number of generated tokens."""
@@ -99,9 +98,9 @@ def _answer(
 
     def answer(request: Request, part: Pending, report: Report) -> int:
         generator = Generator(engine, chat, request.sampling, serving.max_model_len, request.seed)
-        return answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
+        return answer_rows(part.rows, cache=part.cache, generator=generator, report=report)
 
-    return answer_in_turn(requests, pending, answer=answer, store=store, progress=progress)
+    return answer_in_turn(requests, pending, answer=answer, progress=progress)
 
 
 def _check_free_of_reasoning(chat: ChatFormat, *, serving: Serving) -> None:
@@ -115,9 +114,9 @@ def _check_free_of_reasoning(chat: ChatFormat, *, serving: Serving) -> None:
         )
 
 
-def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:
+def _prompts_of(pending: Pending, *, serving: Serving, at: str) -> list[tuple[int, ...]]:
     """Return the first prompt of each answer, as the model received it."""
-    answers = collect_answers(pending.rows[:PROMPTS], key=pending.key, store=store)
+    answers = collect_answers(pending.rows[:PROMPTS], cache=pending.cache)
     prompts = [one.answer.turns[0].prompt_ids for one in answers if one.answer.turns]
     if fitting := [prompt for prompt in prompts if len(prompt) < serving.max_model_len]:
         return fitting

@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 
 from kubedistill.canonical import digest
 from kubedistill_runtime.answers import Answer, decode_answers, encode_answers
-from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, add_shard, find_answers, find_final, shard_errors
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, shard_errors
 
 
 @dataclass(slots=True)
 class RecentAnswers:
     """The recent answers of one model key, fewer than a shard has."""
 
-    store: Store
-    key: str
+    cache: AnswerCache
     _answers: list[Answer] = field(default_factory=list, init=False)
     _names: list[str] = field(default_factory=list, init=False)
 
@@ -29,18 +27,18 @@ class RecentAnswers:
         An answer replaces a failure of the endpoint, but not the other way round. Raises StorageUnavailable if a file
         is damaged.
         """
-        final, stored = find_final(self.store, self.key), find_answers(self.store, self.key)
+        final, stored = self.cache.find_final(), self.cache.find_answers()
         found: dict[str, Answer] = {}
-        names = self.store.names(self._folder)
+        names = self.cache.store.names(self._folder)
         for name in names:
-            with shard_errors(self.store, name):
-                answers = decode_answers(self.store.read(name))
+            with shard_errors(self.cache.store, name):
+                answers = decode_answers(self.cache.store.read(name))
             for answer in answers:
                 if answer.row_key not in (stored | found if answer.failed else final):
                     found[answer.row_key] = answer
         self._publish(list(found.values()))
         for name in names:
-            self.store.delete(name)
+            self.cache.store.delete(name)
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Make answers durable: in shards, if there are enough of them, and the rest in a file.
@@ -53,7 +51,7 @@ class RecentAnswers:
         added = []
         if rest := together[full:] if full else answers:
             name = f"{self._folder}/{digest([answer.row_key for answer in rest])}.parquet"
-            self.store.put_if_absent(name, encode_answers(rest))
+            self.cache.store.put_if_absent(name, encode_answers(rest))
             added.append(name)
         if full:  # the first shard has all answers that were in files
             self._delete_files()
@@ -68,13 +66,13 @@ class RecentAnswers:
 
     def _publish(self, answers: Sequence[Answer]) -> None:
         for start in range(0, len(answers), SHARD_ROWS):
-            add_shard(self.store, self.key, answers[start : start + SHARD_ROWS])
+            self.cache.add(answers[start : start + SHARD_ROWS])
 
     def _delete_files(self) -> None:
         for name in self._names:
-            self.store.delete(name)
+            self.cache.store.delete(name)
         self._names.clear()
 
     @property
     def _folder(self) -> str:
-        return f"rows/{self.key}/recent"
+        return f"rows/{self.cache.key}/recent"

@@ -92,20 +92,20 @@ class RemoteTeacher:
         from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 
         del job, engines
-        pending = plan_rows(requests, key_of=self._model_key)
-        generated = count_missing(pending, store=store)
+        pending = plan_rows(requests, key_of=self._model_key, store=store)
+        generated = count_missing(pending)
         connection, key = self._connection(), self._find_key()
         k = max(request.sampling.k for request in requests.values())
         reader = self._open_reader(k=k) if generated else None
 
         def answer(request: Request, part: Pending, report: Report) -> int:
             generator = EndpointGenerator(connection, key, request.sampling, request.seed, reader)
-            usage = answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
+            usage = answer_rows(part.rows, cache=part.cache, generator=generator, report=report)
             return usage.completion_tokens
 
-        tokens = answer_in_turn(requests, pending, answer=answer, store=store, progress=progress)
+        tokens = answer_in_turn(requests, pending, answer=answer, progress=progress)
         judged = [part for name, part in pending.items() if name != "train"]
-        return GenerationResult(pending, self._figures(judged, store=store), tokens, generated)
+        return GenerationResult(pending, self._figures(judged), tokens, generated)
 
     def _model_key(self, request: Request) -> str:
         """Return the key of the model with a sampling; URL, limits and API key do not matter."""
@@ -153,10 +153,10 @@ class RemoteTeacher:
             raise BadCredentials("no API key is set", at=f"{self.at}.endpoint", fix=fix)
         return key or NO_KEY
 
-    def _figures(self, judged: Sequence[Pending], *, store: Store) -> EndpointFigures:
+    def _figures(self, judged: Sequence[Pending]) -> EndpointFigures:
         from kubedistill_runtime.teachers.usage import read_usage
 
-        usages = [read_usage(part.rows, key=part.key, store=store) for part in judged]
+        usages = [read_usage(part.rows, cache=part.cache) for part in judged]
         models: dict[str, int] = {}
         for usage in usages:
             for (model, fingerprint), count in usage.models.items():

@@ -11,7 +11,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers, count_ended, missing_rows
-from kubedistill_runtime.teachers.cache import Row, make_rows
+from kubedistill_runtime.teachers.cache import AnswerCache, Row, make_rows
 from kubedistill_runtime.teachers.probe import Judge, pick_probes
 
 Report = Callable[[int, int], None]
@@ -33,18 +33,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The rows of one request, and the model key of their answers in the cache."""
+    """The rows of one request, and the cache of their model's answers."""
 
     rows: list[Row]
-    key: str
+    cache: AnswerCache
 
-    def answers(self, store: Store) -> Iterator[AnsweredRecord]:
+    @property
+    def key(self) -> str:
+        """The model key of the answers."""
+        return self.cache.key
+
+    def answers(self) -> Iterator[AnsweredRecord]:
         """Yield the answers, in the order of the records."""
-        return collect_answers(self.rows, key=self.key, store=store)
+        return collect_answers(self.rows, cache=self.cache)
 
-    def count_ended(self, store: Store) -> int:
+    def count_ended(self) -> int:
         """Count the answers that ended by themselves."""
-        return count_ended(self.rows, key=self.key, store=store)
+        return count_ended(self.rows, cache=self.cache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +66,19 @@ class GenerationResult(Generic[_Figures_co]):
     """Results of further measurements, by name, as JSON."""
 
 
-def plan_rows(requests: Mapping[str, Request], *, key_of: Callable[[Request], str]) -> dict[str, Pending]:
+def plan_rows(requests: Mapping[str, Request], *, key_of: Callable[[Request], str], store: Store) -> dict[str, Pending]:
     """Return the rows of each request, by name; `key_of` returns the model key for a request's sampling and seed."""
-    pending = {}
+    pending, caches = dict[str, Pending](), dict[str, AnswerCache]()
     for name, request in requests.items():
         key = key_of(request)
-        pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
+        cache = caches.setdefault(key, AnswerCache(store, key))
+        pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), cache)
     return pending
 
 
-def count_missing(pending: Mapping[str, Pending], *, store: Store) -> int:
+def count_missing(pending: Mapping[str, Pending]) -> int:
     """Count the answers that the cache does not have, each once."""
-    return len({row.key for part in pending.values() for row in missing_rows(part.rows, key=part.key, store=store)})
+    return len({row.key for part in pending.values() for row in missing_rows(part.rows, cache=part.cache)})
 
 
 def answer_in_turn(
@@ -80,7 +86,6 @@ def answer_in_turn(
     pending: Mapping[str, Pending],
     *,
     answer: Callable[[Request, Pending, Report], int],
-    store: Store,
     progress: Progress,
 ) -> int:
     """Answer requests one after another, each after its probe, and return the number of generated tokens.
@@ -90,7 +95,7 @@ def answer_in_turn(
     """
     total, before, tokens = sum(len(part.rows) for part in pending.values()), 0, 0
     for name, request in requests.items():
-        for part in _find_steps(request, pending[name], store=store):
+        for part in _find_steps(request, pending[name]):
 
             def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
                 progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
@@ -100,12 +105,12 @@ def answer_in_turn(
     return tokens
 
 
-def _find_steps(request: Request, pending: Pending, *, store: Store) -> Iterator[Pending]:
+def _find_steps(request: Request, pending: Pending) -> Iterator[Pending]:
     """Yield the rows to answer next: those of probes, whose answers are judged before the step after, then all."""
-    if request.judge is not None and missing_rows(pending.rows, key=pending.key, store=store):
+    if request.judge is not None and missing_rows(pending.rows, cache=pending.cache):
         for rows in pick_probes(pending.rows):
-            yield Pending(rows, pending.key)
-            answers = collect_answers(rows, key=pending.key, store=store, distributions=False)
+            yield Pending(rows, pending.cache)
+            answers = collect_answers(rows, cache=pending.cache, distributions=False)
             if not request.judge(answers, len(request.records)):
                 break
     yield pending

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kubedistill_runtime.answers import Turn, TurnUsage, decode_usages
-from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import Row, find_answers, shard_errors
+from kubedistill_runtime.teachers.cache import AnswerCache, Row, shard_errors
 from kubedistill_runtime.teachers.in_flight import count_lost
 
 
@@ -48,19 +47,19 @@ class Usage:
             self.models[usage.model, usage.fingerprint] += 1
 
 
-def read_usage(rows: Sequence[Row], *, key: str, store: Store) -> Usage:
+def read_usage(rows: Sequence[Row], *, cache: AnswerCache) -> Usage:
     """Return the usage of the stored answers of rows, each once, whichever run asked for them.
 
     Raises StorageUnavailable if a shard is damaged.
     """
-    where, usage = find_answers(store, key), Usage()
+    where, usage = cache.find_answers(), Usage()
     left = {row.key for row in rows}
     for name in sorted({where[row_key] for row_key in left if row_key in where}):
-        with shard_errors(store, name):
-            for row_key, turns in decode_usages(store.path(name)):
+        with shard_errors(cache.store, name):
+            for row_key, turns in decode_usages(cache.store.path(name)):
                 if row_key in left and where[row_key] == name:
                     left.remove(row_key)
                     for finish, one in turns:
                         usage.add_usage(finish, one)
-    usage.unaccounted = count_lost(store, key)
+    usage.unaccounted = count_lost(cache.store, cache.key)
     return usage

@@ -24,6 +24,7 @@ from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers
+from kubedistill_runtime.teachers.cache import AnswerCache
 from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 from kubedistill_runtime.teachers.tokens import TokenReader, Tokens, make_reader
 from kubedistill_runtime.teachers.usage import read_usage
@@ -175,8 +176,8 @@ def test_rows_are_stored_with_their_distributions(vllm: str, tmp_path: Path) -> 
     store, rows = Store(tmp_path / "store"), rows_to_answer(21)
     sampling = Sampling(temperature=1.0, max_tokens=40, k=4)
     generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, sampling, seed=3, tokens=open_reader(k=4))
-    answer_rows(rows, key=MODEL_KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
-    for one in collect_answers(rows, key=MODEL_KEY, store=store):
+    answer_rows(rows, cache=AnswerCache(store, MODEL_KEY), generator=generator, report=lambda _done, _tokens: None)
+    for one in collect_answers(rows, cache=AnswerCache(store, MODEL_KEY)):
         for turn in one.answer.turns:
             assert turn.finish == "length" or turn.completion_ids, turn.text
             assert turn.top is None or turn.top.ids_TK.shape == (len(turn.completion_ids), 4)
@@ -185,9 +186,11 @@ def test_rows_are_stored_with_their_distributions(vllm: str, tmp_path: Path) -> 
 def test_rows_are_answered_and_their_usage_is_stored(vllm: str, tmp_path: Path) -> None:
     store, rows = Store(tmp_path / "store"), rows_to_answer(21)
     generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, Sampling(temperature=1.0, max_tokens=8), seed=3)
-    usage = answer_rows(rows, key=MODEL_KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
-    answered = list(collect_answers(rows, key=MODEL_KEY, store=store))
+    usage = answer_rows(
+        rows, cache=AnswerCache(store, MODEL_KEY), generator=generator, report=lambda _done, _tokens: None
+    )
+    answered = list(collect_answers(rows, cache=AnswerCache(store, MODEL_KEY)))
     assert len(answered) == 21
     assert {model for model, _ in usage.models} == {"teacher"}
     assert usage.completion_tokens > 0
-    assert read_usage(rows, key=MODEL_KEY, store=store) == usage
+    assert read_usage(rows, cache=AnswerCache(store, MODEL_KEY)) == usage

@@ -27,7 +27,7 @@ from kubedistill_runtime.serving.processes import reap_leftovers
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers
-from kubedistill_runtime.teachers.cache import make_rows
+from kubedistill_runtime.teachers.cache import AnswerCache, make_rows
 
 K = 32
 TEXTS = [f"I noticed the double charge {count} times, the wrong total came up" for count in range(12)]
@@ -174,8 +174,8 @@ def test_a_row_that_kills_the_engine_is_quarantined_alone(
     records = [Record(str(place), (Message("user", text),)) for place, text in enumerate(TEXTS)]
     rows = make_rows(records, key="k", samples=1)
     generator = Generator(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", generator=generator, store=store, report=lambda _done, _tokens: None)
-    answered = list(collect_answers(rows, key="k", store=store))
+    answer_rows(rows, cache=AnswerCache(store, "k"), generator=generator, report=lambda _done, _tokens: None)
+    answered = list(collect_answers(rows, cache=AnswerCache(store, "k")))
     assert [one.record.id for one in answered if not one.answer.turns] == ["5"]
 
 
@@ -184,8 +184,8 @@ def test_a_conversation_hears_the_teachers_own_replies(engine: Engine, teacher: 
     messages = (Message("user", TEXTS[0]), Message("user", TEXTS[1]))
     rows = make_rows([Record("talk", messages)], key="k", samples=1)
     generator = Generator(engine, chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", generator=generator, store=store, report=lambda _done, _tokens: None)
-    (answered,) = collect_answers(rows, key="k", store=store)
+    answer_rows(rows, cache=AnswerCache(store, "k"), generator=generator, report=lambda _done, _tokens: None)
+    (answered,) = collect_answers(rows, cache=AnswerCache(store, "k"))
     first, second = answered.answer.turns
     history = [messages[0], Message("assistant", first.text), messages[1]]
     assert list(second.prompt_ids) == chat.prompt_ids(history)

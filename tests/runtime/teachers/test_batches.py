@@ -12,7 +12,7 @@ from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers, missing_rows
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, make_rows
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, Row, make_rows
 from support.fake_engines import FunctionEngine, spell
 from support.store_facts import published_shards
 
@@ -50,7 +50,7 @@ def run(
             raise Stopped("asked to")
 
     generator = Generator(engine, chat, Sampling(temperature, max_tokens=max_tokens, k=k), max_model_len, seed)
-    answer_rows(rows, key=KEY, generator=generator, store=store, report=report)
+    answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=report)
     return reports
 
 
@@ -70,7 +70,7 @@ def test_rows_are_asked_in_batches_of_a_shard(engine: FunctionEngine, chat: Chat
 def test_answers_come_back_in_the_order_of_the_rows(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(300), samples=2)
     run(rows, engine=engine, chat=chat, store=store)
-    answered = list(collect_answers(rows, key=KEY, store=store))
+    answered = list(collect_answers(rows, cache=AnswerCache(store, KEY)))
     assert [(one.record.id, one.sample) for one in answered] == [(row.record.id, row.sample) for row in rows]
     for one, prompt, seed in zip(
         answered, engine.asked, (seed for seeds in engine.seeds for seed in seeds), strict=True
@@ -90,7 +90,7 @@ def test_the_drawn_tokens_logprobs_are_stored_where_no_others_are(
 ) -> None:
     rows = rows_of(records(3))
     run(rows, engine=engine, chat=chat, store=store, k=0)
-    for one in collect_answers(rows, key=KEY, store=store):
+    for one in collect_answers(rows, cache=AnswerCache(store, KEY)):
         (turn,) = one.answer.turns
         assert turn.top is None
         assert turn.logprobs_T is not None
@@ -105,17 +105,19 @@ def test_an_engine_that_gives_no_logprobs_leaves_none(chat: ChatFormat, store: S
 
     rows = rows_of(records(3))
     run(rows, engine=Silent(), chat=chat, store=store)
-    turns = [one.answer.turns[0] for one in collect_answers(rows, key=KEY, store=store)]
+    turns = [one.answer.turns[0] for one in collect_answers(rows, cache=AnswerCache(store, KEY))]
     assert [(turn.top, turn.logprobs_T) for turn in turns] == [(None, None)] * 3
 
 
 def test_tokens_are_counted(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(20))
     generator = Generator(engine, chat, Sampling(max_tokens=16), 128, 0)
-    tokens = answer_rows(rows, key=KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
-    answered = list(collect_answers(rows, key=KEY, store=store))
+    tokens = answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=lambda _done, _tokens: None)
+    answered = list(collect_answers(rows, cache=AnswerCache(store, KEY)))
     assert tokens == sum(len(one.answer.turns[0].completion_ids) for one in answered)
-    assert answer_rows(rows, key=KEY, generator=generator, store=store, report=lambda _done, _tokens: None) == 0
+    assert (
+        answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=lambda _done, _tokens: None) == 0
+    )
 
 
 def test_what_is_known_is_neither_asked_nor_written_again(
@@ -134,7 +136,7 @@ def test_only_missing_rows_are_asked(engine: FunctionEngine, chat: ChatFormat, s
     run(rows_of(records(100)), engine=engine, chat=chat, store=store)
     before = published_shards(store.root)
     more = rows_of(records(5, start=500), records(100), records(5, start=600))
-    assert [row.record.id for row in missing_rows(more, key=KEY, store=store)] == [
+    assert [row.record.id for row in missing_rows(more, cache=AnswerCache(store, KEY))] == [
         *(f"r{number}" for number in range(500, 505)),
         *(f"r{number}" for number in range(600, 605)),
     ]
@@ -142,7 +144,7 @@ def test_only_missing_rows_are_asked(engine: FunctionEngine, chat: ChatFormat, s
     assert run(more, engine=second, chat=chat, store=store) == [100, 110]
     assert len(second.asked) == 10
     assert before.items() < published_shards(store.root).items()
-    assert len(list(collect_answers(more, key=KEY, store=store))) == 110
+    assert len(list(collect_answers(more, cache=AnswerCache(store, KEY)))) == 110
 
 
 def test_equal_prompts_are_asked_once_and_all_are_counted(
@@ -152,7 +154,7 @@ def test_equal_prompts_are_asked_once_and_all_are_counted(
     rows = rows_of(same, records(3))
     assert run(rows, engine=engine, chat=chat, store=store) == [0, 400, 403]
     assert len(engine.asked) == 4
-    answered = list(collect_answers(rows, key=KEY, store=store))
+    answered = list(collect_answers(rows, cache=AnswerCache(store, KEY)))
     assert len({one.answer.row_key for one in answered[:400]}) == 1
 
 
@@ -212,7 +214,7 @@ def test_each_question_is_asked_after_the_models_own_replies(
 ) -> None:
     rows = rows_of([TALK, SHORT])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
-    conversation, short = collect_answers(rows, key=KEY, store=store)
+    conversation, short = collect_answers(rows, cache=AnswerCache(store, KEY))
     assert [len(batch) for batch in engine.batches] == [2, 1, 1], "turn by turn, all that continue together"
     assert len(short.answer.turns) == 1
     history: list[Message] = [TALK.messages[0]]
@@ -229,7 +231,7 @@ def test_a_records_own_replies_are_context_and_only_the_last_turn_is_asked(
     messages = (Message("user", "One"), Message("assistant", "its own"), Message("user", "Two"))
     rows = rows_of([Record("context", messages)])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
-    (answered,) = collect_answers(rows, key=KEY, store=store)
+    (answered,) = collect_answers(rows, cache=AnswerCache(store, KEY))
     (turn,) = answered.answer.turns
     assert engine.asked == [turn.prompt_ids] == [tuple(chat.prompt_ids(messages))]
 
@@ -238,7 +240,7 @@ def test_a_reply_that_is_cut_off_ends_the_talk(engine: FunctionEngine, chat: Cha
     engine.reply = lambda prompt, seed: [50] * 9
     rows = rows_of([TALK])
     run(rows, engine=engine, chat=chat, store=store, max_tokens=5)
-    (conversation,) = collect_answers(rows, key=KEY, store=store)
+    (conversation,) = collect_answers(rows, cache=AnswerCache(store, KEY))
     (turn,) = conversation.answer.turns
     assert (turn.finish, len(turn.completion_ids)) == ("length", 5)
     assert len(engine.batches) == 1
@@ -251,7 +253,7 @@ def test_a_talk_that_outgrows_the_model_ends_with_an_unfinished_turn(
     engine.reply = lambda prompt, seed: [50] * 7
     rows = rows_of([TALK, SHORT])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=first + 9)
-    conversation, short = collect_answers(rows, key=KEY, store=store)
+    conversation, short = collect_answers(rows, cache=AnswerCache(store, KEY))
     assert [turn.finish for turn in conversation.answer.turns] == ["stop", "length"]
     assert (conversation.answer.turns[1].completion_ids, conversation.answer.turns[1].text) == ((), "")
     assert short.answer.turns[0].finish == "stop"
@@ -284,7 +286,7 @@ def test_a_row_that_kills_the_engine_is_left_out_and_all_others_are_answered(cha
     rows = rows_of(records(40))
     engine = FunctionEngine(deadly=tuple(chat.prompt_ids(rows[17].record.messages)))
     run(rows, engine=engine, chat=chat, store=store)
-    answered = list(collect_answers(rows, key=KEY, store=store))
+    answered = list(collect_answers(rows, cache=AnswerCache(store, KEY)))
     assert [one.record.id for one in answered if not one.answer.turns] == ["r17"]
     assert len(published_shards(store.root)) == 1
-    assert missing_rows(rows, key=KEY, store=store) == [], "it is not asked again by the next run"
+    assert missing_rows(rows, cache=AnswerCache(store, KEY)) == [], "it is not asked again by the next run"

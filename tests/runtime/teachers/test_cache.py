@@ -20,8 +20,7 @@ from kubedistill_runtime.answers import (
     TopK,
     Turn,
     decode_answers,
-    decode_ends,
-    decode_failures,
+    decode_states,
     encode_answers,
     open_answers,
 )
@@ -31,11 +30,8 @@ from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import cache
 from kubedistill_runtime.teachers.cache import (
+    AnswerCache,
     ShardReader,
-    add_shard,
-    find_answers,
-    find_ended,
-    find_final,
     locate_answers,
     make_rows,
     model_key,
@@ -57,7 +53,7 @@ def read_all(store: Store, names: Sequence[str], **options: Any) -> dict[str, An
 
 
 def add(store: Store, *names: str, text: str = "yes") -> str:
-    return add_shard(store, KEY, [answer(name, text=text) for name in names])
+    return AnswerCache(store, KEY).add([answer(name, text=text) for name in names])
 
 
 # Which answers are the same
@@ -140,18 +136,33 @@ def test_a_shard_is_never_rewritten(store: Store) -> None:
 
 def test_the_first_shard_that_holds_a_row_counts(store: Store) -> None:
     names = sorted([add(store, "a", "b", text="yes"), add(store, "b", "c", text="no")])
-    known = find_answers(store, KEY)
+    known = AnswerCache(store, KEY).find_answers()
     assert known.keys() == {"row-a", "row-b", "row-c"}
     assert known["row-b"] == names[0]
     first = read_all(store, names)["row-b"]
     assert first == next(one for one in decode_answers(store.read(names[0])) if one.row_key == "row-b")
 
 
+def test_a_cache_finds_what_another_driver_adds_meanwhile(store: Store) -> None:
+    own, other = AnswerCache(store, KEY), AnswerCache(store, KEY)
+    first = own.add([answer("a"), answer("b")])
+    later = other.add([answer("b", text="no"), answer("c")])
+    expected = {"row-a": first, "row-b": min(first, later), "row-c": later}
+    assert own.find_answers() == other.find_answers() == AnswerCache(store, KEY).find_answers() == expected
+
+
+def test_a_shard_that_another_driver_published_first_counts_as_it_is(store: Store) -> None:
+    own = AnswerCache(store, KEY)
+    AnswerCache(store, KEY).add([Answer("row-a", (Turn((1,), (2,), "cut", "length"),))])
+    own.add([answer("a")])
+    assert own.find_ended() == set()
+
+
 def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SHARD_BYTES", 2 * answer("a").nbytes)
     add(store, *"abcdefgh")
     names = store.names(f"rows/{KEY}")
-    assert [list(decode_failures(store.read(name))) for name in names].count(["row-a", "row-b"]) == 1
+    assert [list(decode_states(store.read(name))) for name in names].count(["row-a", "row-b"]) == 1
     assert len(names) == 4
     assert read_all(store, names) == {f"row-{name}": answer(name) for name in "abcdefgh"}
 
@@ -162,7 +173,7 @@ def test_a_shard_is_measured_before_compression(store: Store, monkeypatch: pytes
     top = TopK(np.zeros((256, 32), np.int32), np.zeros((256, 32), np.float16), np.zeros(256, np.float32))
     answers = [Answer(f"row-{name}", (Turn((), (7,) * 256, "", "stop", top),)) for name in "abcd"]
     assert len(encode_answers(answers)) < 2**16 < answers[0].nbytes * 2
-    add_shard(store, KEY, answers)
+    AnswerCache(store, KEY).add(answers)
     assert len(store.names(f"rows/{KEY}")) == 4
 
 
@@ -178,14 +189,14 @@ def test_answers_are_read_in_any_order_from_few_shards_in_memory(store: Store) -
 
 
 def test_a_shard_of_duplicates_is_read_at_its_first(store: Store) -> None:
-    name = add_shard(store, KEY, [answer("a", text="first"), answer("a", text="second")])
+    name = AnswerCache(store, KEY).add([answer("a", text="first"), answer("a", text="second")])
     assert read_all(store, [name])["row-a"].turns[0].text == "first"
 
 
 def test_without_distributions_only_they_are_missing(store: Store) -> None:
     top = TopK(np.zeros((2, 3), np.int32), np.zeros((2, 3), np.float16), np.zeros(2, np.float32))
     whole = Turn((1,), (2, 3), "yes", "stop", top, np.zeros(2, np.float32))
-    name = add_shard(store, KEY, [Answer("row-a", (whole,))])
+    name = AnswerCache(store, KEY).add([Answer("row-a", (whole,))])
     (turn,) = read_all(store, [name], distributions=False)["row-a"].turns
     assert turn == replace(whole, top=None, logprobs_T=None)
 
@@ -193,49 +204,47 @@ def test_without_distributions_only_they_are_missing(store: Store) -> None:
 def test_what_came_to_its_end_is_known_without_the_answers(store: Store) -> None:
     ended, cut = Turn((1,), (2,), "a", "stop"), Turn((1,), (2,), "a", "length")
     turns = {"ended": (ended, ended), "cut": (ended, cut), "unanswered": ()}
-    add_shard(store, KEY, [Answer(f"row-{name}", turns[name]) for name in turns])
-    assert find_ended(store, KEY) == {"row-ended"}
+    AnswerCache(store, KEY).add([Answer(f"row-{name}", turns[name]) for name in turns])
+    assert AnswerCache(store, KEY).find_ended() == {"row-ended"}
 
 
 def test_an_end_counts_in_the_first_shard_that_holds_the_row(store: Store) -> None:
     for name, finish in (("a", "stop"), ("b", "length")):
-        add_shard(
-            store,
-            KEY,
+        AnswerCache(store, KEY).add(
             [Answer(f"row-{one}", (Turn((), (), "", finish),)) for one in (name, "both")],
         )
-    first = find_answers(store, KEY)["row-both"] == find_answers(store, KEY)["row-a"]
-    assert ("row-both" in find_ended(store, KEY)) == first
+    first = AnswerCache(store, KEY).find_answers()["row-both"] == AnswerCache(store, KEY).find_answers()["row-a"]
+    assert ("row-both" in AnswerCache(store, KEY).find_ended()) == first
 
 
 def test_an_answer_counts_before_a_failure_of_the_endpoint_in_whichever_shard(store: Store) -> None:
     def with_finish(finish: str, *names: str) -> list[Answer]:
         return [Answer(f"row-{name}", (Turn((), (), finish, finish),)) for name in names]
 
-    failed = [add_shard(store, KEY, with_finish("failed", *names)) for names in ("a", "ab", "c")]
-    assert find_answers(store, KEY).keys() == {"row-a", "row-b", "row-c"}
-    assert find_final(store, KEY) == {}
-    later = [add_shard(store, KEY, with_finish("stop", *names)) for names in ("a", "b")]
+    failed = [AnswerCache(store, KEY).add(with_finish("failed", *names)) for names in ("a", "ab", "c")]
+    assert AnswerCache(store, KEY).find_answers().keys() == {"row-a", "row-b", "row-c"}
+    assert AnswerCache(store, KEY).find_final() == {}
+    later = [AnswerCache(store, KEY).add(with_finish("stop", *names)) for names in ("a", "b")]
     assert len({*failed, *later}) == 5, "a later answer has a name of its own"
-    assert find_final(store, KEY) == {"row-a": later[0], "row-b": later[1]}
+    assert AnswerCache(store, KEY).find_final() == {"row-a": later[0], "row-b": later[1]}
     found = read_all(store, [*failed, *later])
     assert {name: one.turns[0].finish for name, one in found.items()} == {
         "row-a": "stop", "row-b": "stop", "row-c": "failed",
     }  # fmt: skip
-    assert find_ended(store, KEY) == {"row-a", "row-b"}
+    assert AnswerCache(store, KEY).find_ended() == {"row-a", "row-b"}
     assert read_all(store, failed)["row-a"].turns[0].finish == "failed", "what an artifact named does not change"
 
 
 def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SHARD_BYTES", 1)
     add(store, "a")
-    assert find_answers(store, KEY).keys() == {"row-a"}
+    assert AnswerCache(store, KEY).find_answers().keys() == {"row-a"}
 
 
 def test_other_files_next_to_the_shards_are_not_shards(store: Store) -> None:
     store.put(f"rows/{KEY}/serving.json", b"{}")
     store.put(f"rows/{KEY}/._0123.parquet", b"what macOS writes beside a copied file")
-    assert find_answers(store, KEY) == {}
+    assert AnswerCache(store, KEY).find_answers() == {}
 
 
 # Damage
@@ -260,9 +269,9 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 
 
 READERS: dict[str, Callable[[Store, str], Any]] = {
-    "find_answers": lambda store, name: find_answers(store, KEY),
+    "find_answers": lambda store, name: AnswerCache(store, KEY).find_answers(),
     "locate_answers": lambda store, name: locate_answers(store, [name]),
-    "find_ended": lambda store, name: find_ended(store, KEY),
+    "find_ended": lambda store, name: AnswerCache(store, KEY).find_ended(),
     "ShardReader": lambda store, name: ShardReader(store, {"row-a": name}).answer("row-a"),
 }
 
@@ -282,7 +291,7 @@ def test_a_foreign_file_among_the_shards_is_named(store: Store, check_message: C
     add(store, "a")
     store.put(f"rows/{KEY}/mine.parquet", table(x=[1]))
     with pytest.raises(StorageUnavailable) as refused:
-        find_answers(store, KEY)
+        AnswerCache(store, KEY).find_answers()
     check_message(refused.value, "mine.parquet")
 
 
@@ -344,8 +353,7 @@ def test_answers_survive_encoding_and_equal_answers_give_equal_bytes(answers: li
     data = encode_answers(answers)
     assert plain(decode_answers(data)) == plain(answers)
     assert encode_answers(decode_answers(data)) == data
-    assert decode_failures(data) == {one.row_key: one.failed for one in reversed(answers)}
-    assert decode_ends(data) == {one.row_key: one.ended for one in answers}
+    assert decode_states(data) == {one.row_key: (one.ended, one.failed) for one in reversed(answers)}
     table = open_answers(data)
     assert plain([table.answer(place) for place in reversed(range(len(answers)))]) == plain(answers[::-1])
 

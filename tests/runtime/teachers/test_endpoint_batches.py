@@ -20,7 +20,7 @@ from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import endpoint_batches
 from kubedistill_runtime.teachers.batches import collect_answers, missing_rows
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, find_answers, make_rows
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, Row, make_rows
 from kubedistill_runtime.teachers.endpoint_batches import answer_rows
 from kubedistill_runtime.teachers.usage import Usage, read_usage
 from support.endpoint_driver import IN_FLIGHT, KEY, VARIABLE, generator_for, rows_to_answer
@@ -45,7 +45,7 @@ def run(
             raise Stopped("asked to")
 
     generator = generator_for(server.url, api_key=API_KEY, **settings)
-    return answer_rows(rows, key=KEY, generator=generator, store=store, report=report)
+    return answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=report)
 
 
 def stored(store: Store) -> list[Answer]:
@@ -59,19 +59,23 @@ def test_each_row_is_asked_once_and_its_answer_is_in_a_shard(server: EndpointSer
     usage = run(rows, server, store)
     assert len(server.received) == 660
     assert Counter(answer.row_key for answer in stored(store)) == Counter(row.key for row in rows)
-    assert sorted(name.count("/") for name in find_answers(store, KEY).values()) == [2] * 600, "none is left in recent"
-    sizes = sorted(len(decode_answers(store.read(name))) for name in set(find_answers(store, KEY).values()))
+    assert sorted(name.count("/") for name in AnswerCache(store, KEY).find_answers().values()) == [2] * 600, (
+        "none is left in recent"
+    )
+    sizes = sorted(
+        len(decode_answers(store.read(name))) for name in set(AnswerCache(store, KEY).find_answers().values())
+    )
     assert sizes == [88, SHARD_ROWS, SHARD_ROWS]
     assert (usage.requests, usage.retries, usage.unaccounted) == (660, 0, 0)
     assert (usage.prompt_tokens, usage.completion_tokens) == (7 * 660, 3 * 660)
     assert usage.models == {("teacher-1", "fp_1"): 660}
-    assert read_usage(rows, key=KEY, store=store) == usage, "a later run reads the same from the shards"
+    assert read_usage(rows, cache=AnswerCache(store, KEY)) == usage, "a later run reads the same from the shards"
 
 
 def test_a_conversation_continues_with_the_replies_of_the_endpoint(server: EndpointServer, store: Store) -> None:
     rows = rows_to_answer(1)
     run(rows, server, store)
-    (answered,) = collect_answers(rows, key=KEY, store=store)
+    (answered,) = collect_answers(rows, cache=AnswerCache(store, KEY))
     assert [(turn.text, turn.finish, turn.prompt_ids) for turn in answered.answer.turns] == [
         ("RECORD 0", "stop", ()),
         ("AND 0?", "stop", ()),
@@ -95,7 +99,7 @@ def test_a_refusal_is_an_answer_with_its_reason_and_ends_the_conversation(
     server.react = lambda received: reaction if received.prompt == "record 0" else echo(received)
     rows = rows_to_answer(3)
     usage = run(rows, server, store)
-    answers = [one.answer for one in collect_answers(rows, key=KEY, store=store)]
+    answers = [one.answer for one in collect_answers(rows, cache=AnswerCache(store, KEY))]
     assert [answer.ended for answer in answers] == [False, True, True]
     (turn,) = answers[0].turns
     assert turn.usage is not None
@@ -113,7 +117,7 @@ def test_a_row_whose_endpoint_failed_is_asked_again_by_the_next_run(server: Endp
     rows = rows_to_answer(20)
 
     def finishes() -> dict[str, str]:
-        answered = collect_answers(rows, key=KEY, store=store)
+        answered = collect_answers(rows, cache=AnswerCache(store, KEY))
         return {one.record.id: one.answer.turns[-1].finish for one in answered}
 
     run(rows, server, store)
@@ -121,13 +125,13 @@ def test_a_row_whose_endpoint_failed_is_asked_again_by_the_next_run(server: Endp
     for repaired, missing in (("record 1", {"record 1", "record 2"}), ("record 2", {"record 2"}), ("", set())):
         before = len(server.received)
         special.pop(repaired, None)
-        assert len(missing_rows(rows, key=KEY, store=store)) == len(missing)
+        assert len(missing_rows(rows, cache=AnswerCache(store, KEY))) == len(missing)
         run(rows, server, store)
         assert {one.prompt for one in server.received[before:]} == missing
     assert {name for name, finish in finishes().items() if finish != "stop"} == {"r3"}
     answers = Counter(answer.row_key for answer in stored(store) if not answer.failed)
     assert answers == Counter(row.key for row in rows), "none is lost or doubled"
-    assert read_usage(rows, key=KEY, store=store).finishes["failed"] == 0
+    assert read_usage(rows, cache=AnswerCache(store, KEY)).finishes["failed"] == 0
 
 
 def test_mixtures_and_retries_are_counted(server: EndpointServer, store: Store) -> None:
@@ -152,7 +156,9 @@ def test_only_missing_rows_are_asked_and_equal_prompts_once(server: EndpointServ
     rows = [*rows_to_answer(30), *make_rows(same, key=KEY, samples=1)]
     usage = run(rows, server, store)
     assert len(server.received) - before == usage.requests == 12
-    assert [one.record.id for one in collect_answers(rows, key=KEY, store=store)] == [row.record.id for row in rows]
+    assert [one.record.id for one in collect_answers(rows, cache=AnswerCache(store, KEY))] == [
+        row.record.id for row in rows
+    ]
 
 
 def test_answers_are_durable_within_five_seconds_of_their_arrival(server: EndpointServer, store: Store) -> None:
@@ -179,11 +185,13 @@ def test_a_stop_loses_nothing_that_was_asked(server: EndpointServer, store: Stor
         run(rows, server, store, stop_at=20)
     answered = len(stored(store))
     assert 20 <= answered < 500
-    assert read_usage(rows, key=KEY, store=store).requests == len(server.received), "what was asked was awaited"
+    assert read_usage(rows, cache=AnswerCache(store, KEY)).requests == len(server.received), (
+        "what was asked was awaited"
+    )
     server.react = echo
     run(rows, server, store)
     assert Counter(answer.row_key for answer in stored(store)) == Counter(row.key for row in rows)
-    assert read_usage(rows, key=KEY, store=store).unaccounted == 0
+    assert read_usage(rows, cache=AnswerCache(store, KEY)).unaccounted == 0
 
 
 def test_a_reply_that_a_stop_does_not_wait_for_is_unaccounted(
@@ -194,7 +202,7 @@ def test_a_reply_that_a_stop_does_not_wait_for_is_unaccounted(
     rows = rows_to_answer(5)
     with pytest.raises(Stopped):
         run(rows, server, store, stop_at=4)
-    assert read_usage(rows, key=KEY, store=store).unaccounted == 1
+    assert read_usage(rows, cache=AnswerCache(store, KEY)).unaccounted == 1
     assert store.names(f"rows/{KEY}/in-flight") == []
 
 
@@ -261,7 +269,7 @@ def test_a22_a_killed_driver_loses_no_stored_row_and_doubles_none(
 
     rows = rows_to_answer(count)
     assert Counter(answer.row_key for answer in stored(store)) == Counter(row.key for row in rows)
-    usage = read_usage(rows, key=KEY, store=store)
+    usage = read_usage(rows, cache=AnswerCache(store, KEY))
     lost = len(sent) - usage.requests
     assert 0 < lost <= usage.unaccounted, "what was paid for without an answer is counted"
     # Per kill: two rows per request in flight, a block that was noted, and what arrived since it was stored last.

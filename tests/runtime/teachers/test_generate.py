@@ -14,6 +14,7 @@ from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Constraint, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers import cache
 from kubedistill_runtime.teachers.generate import GenerationResult, Request, generate_answers
 from support.chat_models import FAMILIES, write_chat_model
 from support.fake_engines import FunctionEngine, FunctionEngines
@@ -71,7 +72,7 @@ def questions(train: int = 20, test: int = 8) -> dict[str, Request]:
 
 def test_all_questions_are_answered_and_counted_over_one_scale(harness: GenerationHarness) -> None:
     result = harness.generate(**questions())
-    assert {name: len(list(part.answers(harness.store))) for name, part in result.pending.items()} == {
+    assert {name: len(list(part.answers())) for name, part in result.pending.items()} == {
         "train": 40,
         "test": 8,
     }
@@ -93,9 +94,24 @@ def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(
     again = harness.generate(**questions())
     assert (harness.engines.opened, again.tokens, again.generated, harness.said) == (0, 0, 0, [])
     assert again.figures == first.figures
-    assert [one.answer.row_key for one in again.pending["test"].answers(harness.store)] == [
-        one.answer.row_key for one in first.pending["test"].answers(harness.store)
+    assert [one.answer.row_key for one in again.pending["test"].answers()] == [
+        one.answer.row_key for one in first.pending["test"].answers()
     ]
+
+
+def test_a_shard_is_scanned_at_most_once_for_each_model(
+    harness: GenerationHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[Path] = []
+    decode = cache.decode_states
+    monkeypatch.setattr(cache, "decode_states", lambda path: scanned.append(path) or decode(path))
+    requests = questions(train=300, test=300)
+    harness.generate(**requests)
+    assert scanned == [], "what this run has written needs no look"
+    harness.afresh()
+    result = harness.generate(**requests)
+    assert [part.count_ended() for part in result.pending.values()] == [600, 300]
+    assert len(scanned) == len(set(scanned)) == 3 + 2
 
 
 def test_other_prompts_have_figures_of_their_own(harness: GenerationHarness) -> None:
@@ -127,7 +143,7 @@ def test_figures_that_are_gone_are_measured_again_without_generating_again(harne
     engine = harness.afresh()
     again = harness.generate(**questions())
     assert again.generated == 0
-    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in result.pending["test"].answers(harness.store)}
+    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in result.pending["test"].answers()}
 
 
 def figures_of(harness: GenerationHarness, result: GenerationResult) -> list[str]:
@@ -162,7 +178,7 @@ def test_figures_are_those_of_this_machine_and_pool(
 def test_a_conversation_is_timed_on_the_prompt_that_was_asked(harness: GenerationHarness) -> None:
     conversation = (Message("system", "Be kind"), Message("user", "one"), Message("user", "two"))
     result = harness.generate(test=Request([Record("talk", conversation)], GREEDY))
-    (answered,) = result.pending["test"].answers(harness.store)
+    (answered,) = result.pending["test"].answers()
     first, second = (turn.prompt_ids for turn in answered.answer.turns)
     asked = harness.engines.engine.asked
     assert asked[:2] == [first, second]
@@ -171,15 +187,13 @@ def test_a_conversation_is_timed_on_the_prompt_that_was_asked(harness: Generatio
 
 def test_a_prompt_that_ends_the_engine_is_not_timed(harness: GenerationHarness) -> None:
     plain = harness.generate(**questions())
-    deadly = prompt_of(next(plain.pending["test"].answers(harness.store)).answer.turns)
+    deadly = prompt_of(next(plain.pending["test"].answers()).answer.turns)
     harness.store = Store(harness.store.root / "other")
     engine = harness.afresh()
     engine.deadly = deadly
     result = harness.generate(**questions())
     assert result.figures.answer_tokens is not None
-    assert [one.record.id for one in result.pending["test"].answers(harness.store) if not one.answer.turns] == [
-        "test-0"
-    ]
+    assert [one.record.id for one in result.pending["test"].answers() if not one.answer.turns] == ["test-0"]
 
 
 def test_where_no_prompt_can_be_asked_there_is_a_reason(

@@ -9,7 +9,7 @@ from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.answers import Answer, Turn, TurnUsage, decode_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, find_answers, find_final
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, Row
 from kubedistill_runtime.teachers.in_flight import InFlight, count_lost, settle_lost
 from kubedistill_runtime.teachers.recent_answers import RecentAnswers
 
@@ -38,23 +38,23 @@ def in_files(store: Store) -> list[str]:
 
 
 def test_answers_become_shards_as_soon_as_they_fill_one(store: Store) -> None:
-    recent = RecentAnswers(store, KEY)
+    recent = RecentAnswers(AnswerCache(store, KEY))
     for start in range(0, 300, 30):
         recent.add(answers(start, start + 30))
-        durable = Counter([*find_answers(store, KEY), *in_files(store)])
+        durable = Counter([*AnswerCache(store, KEY).find_answers(), *in_files(store)])
         assert durable == Counter(keys(0, start + 30)), "each is in one place"
-    assert len(find_answers(store, KEY)) == SHARD_ROWS
+    assert len(AnswerCache(store, KEY).find_answers()) == SHARD_ROWS
     assert len(in_files(store)) == 300 - SHARD_ROWS
     recent.merge()
-    assert find_answers(store, KEY).keys() == keys(0, 300)
+    assert AnswerCache(store, KEY).find_answers().keys() == keys(0, 300)
     assert recent_files(store) == []
 
 
 def test_many_answers_at_once_fill_several_shards(store: Store) -> None:
-    recent = RecentAnswers(store, KEY)
+    recent = RecentAnswers(AnswerCache(store, KEY))
     recent.add(answers(0, 10))
     recent.add(answers(10, 3 * SHARD_ROWS + 5))
-    assert len(set(find_answers(store, KEY).values())) == 3
+    assert len(set(AnswerCache(store, KEY).find_answers().values())) == 3
     assert sorted(in_files(store)) == sorted(keys(3 * SHARD_ROWS, 3 * SHARD_ROWS + 5))
 
 
@@ -82,7 +82,7 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(step: int, tmp_
             Store.delete(self, name)
 
     store = Store(tmp_path / "store")
-    recent, returned = RecentAnswers(Dying(store.root), KEY), 0
+    recent, returned = RecentAnswers(AnswerCache(Dying(store.root), KEY)), 0
     try:
         for start, stop in ((0, 100), (100, 200), (200, 300), (300, 310)):
             recent.add(answers(start, stop))
@@ -90,11 +90,11 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(step: int, tmp_
         recent.merge()
     except Killed:
         pass
-    following = RecentAnswers(store, KEY)
+    following = RecentAnswers(AnswerCache(store, KEY))
     following.recover()
-    assert find_answers(store, KEY).keys() >= keys(0, returned), "what add returned for is durable"
+    assert AnswerCache(store, KEY).find_answers().keys() >= keys(0, returned), "what add returned for is durable"
     assert recent_files(store) == []
-    shards = set(find_answers(store, KEY).values())
+    shards = set(AnswerCache(store, KEY).find_answers().values())
     every = Counter(answer.row_key for name in shards for answer in decode_answers(store.read(name)))
     assert every.total() == len(every), "none is doubled"
 
@@ -104,13 +104,13 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(step: int, tmp_
     [("failed", "stop", 2), ("failed", "failed", 0), ("stop", "failed", 2), ("stop", "stop", 2)],
 )
 def test_what_was_left_replaces_failures_only(shard: str, recent: str, final: int, store: Store) -> None:
-    before = RecentAnswers(store, KEY)
+    before = RecentAnswers(AnswerCache(store, KEY))
     before.add(answers(0, 2, finish=shard))
     before.merge()
-    RecentAnswers(store, KEY).add(answers(0, 2, finish=recent))
-    RecentAnswers(store, KEY).recover()
+    RecentAnswers(AnswerCache(store, KEY)).add(answers(0, 2, finish=recent))
+    RecentAnswers(AnswerCache(store, KEY)).recover()
     assert recent_files(store) == []
-    assert len(find_final(store, KEY)) == final
+    assert len(AnswerCache(store, KEY).find_final()) == final
     every = [answer for name in store.names(f"rows/{KEY}") if ".parquet" in name
              for answer in decode_answers(store.read(name))]  # fmt: skip
     assert len(every) == (4 if (shard, recent) == ("failed", "stop") else 2), "none is doubled"
@@ -119,7 +119,7 @@ def test_what_was_left_replaces_failures_only(shard: str, recent: str, final: in
 def test_a_damaged_file_is_an_error_that_names_it(store: Store) -> None:
     store.put(f"rows/{KEY}/recent/ab.parquet", b"not parquet")
     with pytest.raises(StorageUnavailable) as refused:
-        RecentAnswers(store, KEY).recover()
+        RecentAnswers(AnswerCache(store, KEY)).recover()
     assert "ab.parquet" in refused.value.at
 
 
