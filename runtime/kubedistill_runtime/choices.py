@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kubedistill.chain import ArtifactName
-from kubedistill.contract import StageJob
+from kubedistill.contract import Hardware, StageJob
 from kubedistill.errors import InvalidManifest
 from kubedistill.paths import HUB_SCHEME
 from kubedistill.v1alpha1 import Endpoint, Spec, StudentModel, TeacherModel
@@ -19,6 +19,7 @@ from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.data_files import data_sources, find_data, root_path
 from kubedistill_runtime.models import Model, find_model, find_tokenizer
 from kubedistill_runtime.serving.engine import Constraint, Sampling
+from kubedistill_runtime.serving.precision import serving_dtype
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.teachers.remote import RemoteTeacher
@@ -36,7 +37,6 @@ DEFAULT_MAX_MODEL_LEN = 4096
 DEFAULT_MAX_LENGTH = 2048
 SMALL_STUDENT = 3_000_000_000
 """Parameters up to which a student learns less from long reasoning."""
-CPU_DTYPE = "Float32"
 Precision = Literal["BF16", "FP32"]
 STUDENT_AT = "spec.student.model.source"
 """The field that names the student, for errors."""
@@ -61,7 +61,11 @@ class Choices:
     max_length: int
     """Maximum length of a sample, in tokens of the student."""
     precision: Precision
-    """Precision of the student's forward pass."""
+    """Precision of the student's forward pass in training."""
+    student_dtype: str
+    """Precision in which the student is served."""
+    student_hardware: Hardware
+    """Where the student is served."""
     sampling: Sampling
     """Sampling of the answers to training prompts."""
     judge_sampling: Sampling
@@ -108,7 +112,9 @@ def choose(job: StageJob, *, teachers: tuple[Teacher, ...], student: Model) -> C
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=date_of(job),
         max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
-        precision=_resolve_precision(spec),
+        precision=_resolve_precision(job),
+        student_dtype=serving_dtype("Auto", config=student.config, hardware=job.hardware_of("Evaluate")),
+        student_hardware=job.hardware_of("Evaluate"),
         sampling=_resolve_sampling(spec, k=k, constraint=constraint),
         judge_sampling=Sampling(max_tokens=spec.generation.max_tokens, k=k, constraint=constraint),
         objective=objective,
@@ -147,14 +153,16 @@ def find_teacher(job: StageJob, place: int, *, store: Store | None, fetch: bool 
     model = _find_named(teacher.model, job=job, at=f"{at}.model.source", store=store, fetch=fetch)
     model = replace(model, template_variables=teacher.model.template_variables)
     check_variables(model, at=f"{at}.model.chatTemplateKwargs")
+    hardware = job.hardware_of("Generate")
     return ServedTeacher(
         at=at,
         name=teacher.name,
         spec=teacher.model,
         model=model,
-        dtype=CPU_DTYPE if teacher.model.dtype == "Auto" else teacher.model.dtype,
+        dtype=serving_dtype(teacher.model.dtype, config=model.config, hardware=hardware),
         max_model_len=_resolve_length(teacher.model.max_model_len, model, default=DEFAULT_MAX_MODEL_LEN),
         date=date_of(job),
+        hardware=hardware,
     )
 
 
@@ -236,10 +244,11 @@ def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:
     return wanted if wanted is not None else min(default, model.max_positions or default)
 
 
-def _resolve_precision(spec: Spec) -> Precision:
-    if spec.training.precision != "Auto":
-        return spec.training.precision
-    return "BF16" if spec.student.resources.gpus_per_worker else "FP32"
+def _resolve_precision(job: StageJob) -> Precision:
+    wanted = job.spec.training.precision
+    if wanted != "Auto":
+        return wanted
+    return "BF16" if job.hardware_of("Train").has_gpus else "FP32"
 
 
 def _resolve_sampling(spec: Spec, *, k: int, constraint: Constraint | None) -> Sampling:

@@ -24,7 +24,7 @@ from kubedistill_runtime.storage.store import Store
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 3, "answers": 2, "judge": 2, "dataset": 3, "samples": 2, "student": 2, "report": 3, "export": 2,
+    "rows": 3, "answers": 2, "judge": 2, "dataset": 3, "samples": 2, "student": 3, "report": 4, "export": 2,
 }  # fmt: skip
 _NOT_ROUTING = frozenset({"model", "endpoint", "resources"})
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
@@ -113,7 +113,7 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     )
     training = _training_values(spec, choices)
     trained = add("student", samples=samples, student=choices.student.digest, training=training)
-    add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
+    add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation), dtype=choices.student_dtype)
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys
 

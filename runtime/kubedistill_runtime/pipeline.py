@@ -25,6 +25,7 @@ from kubedistill_runtime.export.folders import export_paths
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.report import FORMS
+from kubedistill_runtime.serving.local_hardware import Gpu, find_gpus, find_local_hardware
 from kubedistill_runtime.serving.processes import reap_leftovers
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.artifacts import find, read_figures
@@ -46,6 +47,7 @@ class LocalRun:
     config_maps: dict[str, str] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
     today: datetime.date = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).date())
+    gpus: tuple[Gpu, ...] = field(default_factory=find_gpus)
 
     @property
     def run(self) -> RunRef:
@@ -98,6 +100,7 @@ class LocalRun:
             artifacts=dict(keys),
             prices=self.prices,
             date=self.date,
+            hardware=find_local_hardware(self.job.spec, gpus=self.gpus),
         )
 
 

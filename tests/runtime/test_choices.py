@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kubedistill.contract import Prices
+from kubedistill.chain import StageName
+from kubedistill.contract import Hardware, Prices
 from kubedistill.errors import (
     InvalidData,
     InvalidInput,
@@ -23,6 +24,7 @@ from kubedistill.errors import (
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.choices import date_of
 from kubedistill_runtime.keys import check_unchanged
+from kubedistill_runtime.teachers.served import ServedTeacher
 from support.job_folder import JobFolder, tokenizer_values, write_records
 from support.messages import CheckMessage
 from support.spec_fields import (
@@ -146,6 +148,38 @@ def test_under_a_condition_a_field_changes_exactly_these_keys(
     for condition, there in given.items():
         job_folder.set(condition, there)
     assert changed(job_folder, lambda job: job.set(path, value)) == expected
+
+
+GPU = Hardware(accelerator="NVIDIA H100", gpus_per_pod=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"), [("Generate", ALL), ("Train", STUDENT), ("Evaluate", {"report"}), ("Curate", NOTHING)]
+)
+def test_the_hardware_of_a_stage_determines_the_precision_of_what_it_makes(
+    stage: StageName, expected: set[str], job_folder: JobFolder
+) -> None:
+    assert changed(job_folder, lambda job: job.hardware.update({stage: GPU})) == expected
+    job_folder.hardware[stage] = GPU
+    more = GPU.model_copy(update={"pods": 8, "accelerator": "NVIDIA H200"})
+    assert changed(job_folder, lambda job: job.hardware.update({stage: more})) == NOTHING
+
+
+def test_precision_in_the_manifest_leaves_nothing_to_the_hardware(job_folder: JobFolder) -> None:
+    job_folder.set("teachers.0.model.dtype", "BFloat16")
+    job_folder.set("training.precision", "FP32")
+    assert changed(job_folder, lambda job: job.hardware.update({"Generate": GPU, "Train": GPU})) == NOTHING
+    choices = job_folder.resolve()
+    assert (choices.precision, choices.student_dtype) == ("FP32", "Float32")
+
+
+def test_models_on_gpus_are_served_in_their_own_precision(job_folder: JobFolder) -> None:
+    job_folder.hardware.update({"Generate": GPU, "Train": GPU, "Evaluate": GPU})
+    choices = job_folder.resolve()
+    assert (choices.precision, choices.student_dtype) == ("BF16", "BFloat16")
+    (teacher,) = choices.teachers
+    assert isinstance(teacher, ServedTeacher)
+    assert (teacher.dtype, teacher.serving(k=0).hardware) == ("BFloat16", GPU)
 
 
 def test_the_table_names_every_field_of_the_spec() -> None:

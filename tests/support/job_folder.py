@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName, StageName
-from kubedistill.contract import JobRef, Prices, RunRef, StageJob
+from kubedistill.contract import Hardware, JobRef, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.keys import resolve
@@ -35,6 +35,7 @@ class JobFolder:
     spec: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(SPEC))
     config_maps: dict[str, str] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
+    hardware: dict[StageName, Hardware] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -70,6 +71,7 @@ class JobFolder:
             config_maps=self.config_maps,
             artifacts=keys or {},
             prices=self.prices,
+            hardware=self.hardware,
         )
 
     def resolve(self) -> Choices:

@@ -60,7 +60,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "student.model.trustRemoteCode": (True, STUDENT),
     "student.resources.pool": ("a100", NOTHING),
     "student.resources.workers": (4, NOTHING),
-    "student.resources.gpusPerWorker": (1, STUDENT),
+    "student.resources.gpusPerWorker": (1, NOTHING),
     "data.train.uri": ("../{root}/data/train.jsonl", NOTHING),
     "data.train.configMapKeyRef": (None, NOTHING),
     "data.train.answers": ("Given", ALL),
@@ -190,15 +190,6 @@ CONDITIONS: dict[str, tuple[dict[str, Any], list[tuple[str, Any, set[str]]]]] = 
         {"student.resources.gpusPerWorker": 0},
         [("training.precision", "FP32", NOTHING), ("training.precision", "BF16", STUDENT)],
     ),
-    "on GPUs": (
-        {"student.resources.gpusPerWorker": 1},
-        [
-            ("training.precision", "BF16", NOTHING),
-            ("training.precision", "FP32", STUDENT),
-            ("student.resources.gpusPerWorker", 2, NOTHING),
-        ],
-    ),
-    "in FP32": ({"training.precision": "FP32"}, [("student.resources.gpusPerWorker", 1, NOTHING)]),
     "validated once an epoch, in 3 epochs": (
         {"training.epochs": 3},
         [

@@ -7,6 +7,7 @@ ignore (a new stage, artifact, state or outcome) raises CONTRACT. Other models d
 """
 
 from kubedistill.contract.driver_messages import ArtifactRef, StageProgress, StageResult
+from kubedistill.contract.hardware import Hardware
 from kubedistill.contract.models import ACCEPTED_CONTRACTS, CONTRACT, MESSAGE_BYTES, ContractModel, StoredModel, Summary
 from kubedistill.contract.stage_job import (
     CHANNEL_VARIABLE,
@@ -27,6 +28,7 @@ __all__ = [
     "STAGE_JOB_BYTES",
     "ArtifactRef",
     "ContractModel",
+    "Hardware",
     "JobRef",
     "Pools",
     "Prices",

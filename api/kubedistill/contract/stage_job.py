@@ -7,6 +7,7 @@ from typing import Annotated, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from kubedistill.chain import ArtifactName, StageName
+from kubedistill.contract.hardware import Hardware
 from kubedistill.contract.models import ContractModel
 from kubedistill.contract.store_names import attempt_folder, run_folder
 from kubedistill.manifest.problems import field_path, find_problem
@@ -102,6 +103,12 @@ class StageJob(ContractModel):
     """Date for chat templates, YYYY-MM-DD: the day on which the job was created, or on one machine first ran."""
     pools: Pools = Pools()
     """The pools of the prices, in which the models are measured."""
+    hardware: dict[StageName, Hardware] = {}
+    """Hardware of the stages that serve or train models; a stage that is absent runs on CPUs."""
+
+    def hardware_of(self, stage: StageName) -> Hardware:
+        """Return the hardware that a stage runs on."""
+        return self.hardware.get(stage, Hardware())
 
     @property
     def run_folder(self) -> str:

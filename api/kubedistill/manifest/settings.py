@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from kubedistill.labels import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.manifest.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
 from kubedistill.stored import is_stored
-from kubedistill.v1alpha1.base import DATA_KEY, DOMAIN, NAME, Model, Name, Uri
+from kubedistill.v1alpha1.base import DATA_KEY, DOMAIN, NAME, ONE_LINE, Model, Name, Uri
 from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
 
 Namespace = Name
@@ -78,6 +78,9 @@ class Pool(Model):
     """Name of the extended resource for one GPU."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 8
     """GPUs per node, 0 to 64; 0 for a pool of CPUs."""
+    accelerator: Annotated[str, Field(min_length=1, max_length=63), ONE_LINE] | None = None
+    """Name of its GPUs, such as NVIDIA H200. Absent: the label nvidia.com/gpu.product in nodeSelector, or the pool's
+    name."""
     memory_per_gpu: Quantity = "80Gi"
     """Memory of one GPU."""
     cpu_per_gpu: Annotated[float, Field(gt=0, le=1024)] = 8

@@ -92,7 +92,7 @@ class Training(Model):
     """Maximum length of a sample in tokens, 16 to 1,048,576; longer samples are dropped and counted.
     Absent: 2,048, or what the student supports if that is less."""
     precision: Literal["Auto", "BF16", "FP32"] = "Auto"
-    """Precision of the forward pass. Auto: BF16 with gpusPerWorker, else FP32. Weights are always updated in FP32."""
+    """Precision of the forward pass. Auto: BF16 on GPUs, FP32 on CPUs. Weights are always updated in FP32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed for the order of samples."""
     validation: Validation = Validation()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec
+from kubedistill_operator.children.hardware import find_hardware
 from kubedistill_operator.children.layout import teachers_pool
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
@@ -56,6 +57,9 @@ def _stage_job(context: ReconcileContext) -> StageJob:
         prices=_prices(context),
         date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
         pools=_pools(run.spec),
+        hardware=find_hardware(
+            run.spec, namespace=job.namespace, pools=run.settings.pools, resources=run.settings.cpu_resources
+        ),
     )
 
 

@@ -1,9 +1,8 @@
 """Whether the models fit into the memory of the machine that runs them."""
 
-from pathlib import Path
-
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.serving.local_hardware import machine_bytes
 
 # Weights, gradients and AdamW's two moments, all float32; the teacher needs its weights and a cache.
 _TRAINING_BYTES = 16
@@ -23,9 +22,3 @@ def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
                 at=at,
                 fix="Run the job on a cluster, or use a smaller model",
             )
-
-
-def machine_bytes() -> int:
-    """Return this machine's memory in bytes."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))

@@ -11,7 +11,7 @@ from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.report.models import LatencyControl
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
-from kubedistill_runtime.choices import CPU_DTYPE, STUDENT_AT, Choices
+from kubedistill_runtime.choices import STUDENT_AT, Choices
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.figures import figures_of
 from kubedistill_runtime.evaluation.prices import cost_per_thousand, student_price
@@ -116,7 +116,8 @@ def student_serving(model: Model, *, choices: Choices) -> Serving:
     return Serving(
         model=model,
         max_model_len=student_context(choices),
-        dtype=CPU_DTYPE,
+        dtype=choices.student_dtype,
+        hardware=choices.student_hardware,
         stop_ids=load_stop_ids(model),
         at=STUDENT_AT,
         date=date_for(model, choices.date),

@@ -3,12 +3,13 @@
 import datetime
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kubedistill.contract import Hardware
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.models import Model
@@ -77,6 +78,8 @@ class Serving:
     """The form that replies may be forced into; an engine without one needs no tokenizer."""
     date: datetime.date | None = None
     """Today's date, if the model's template asks for it."""
+    hardware: Hardware = field(default_factory=Hardware)
+    """Where the engine runs."""
     at: str = ""
     """Field of the manifest that names the model, for errors."""
 

@@ -39,7 +39,7 @@ def _train(context: StageContext) -> TrainedFigures:
     """Train on the job's workers and return the figures of the trained student."""
     job, choices, store = context.job, context.choices, context.store
     training = job.spec.training.model_copy(update={"precision": choices.precision})
-    workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker
+    workers, gpus = job.spec.student.resources.workers, job.hardware_of("Train").gpus_per_pod
     folder = artifact_folder("student", choices.keys["student"])
     if needs_ray(workers, gpus):
         context.engines.start_ray()
@@ -54,6 +54,7 @@ def _train(context: StageContext) -> TrainedFigures:
             folder=folder,
             claim=take_claim(store, folder).number,
             threads=threads_per_worker(workers, parameters=choices.student.parameters),
+            on_gpu=gpus > 0,
         ),
         workers=workers,
         gpus=gpus,

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubedistill.contract import StageJob
+from kubedistill.contract import Hardware, StageJob
 from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.json_values import JsonObject
 from kubedistill.v1alpha1 import TeacherModel
@@ -35,6 +35,8 @@ class ServedTeacher:
     max_model_len: int
     date: datetime.date
     """The date of the job, for a chat template that asks for it."""
+    hardware: Hardware
+    """Where it is served."""
 
     @property
     def source(self) -> str:
@@ -83,6 +85,7 @@ class ServedTeacher:
             date=date_for(self.model, self.date),
             tensor_parallel_size=self.spec.tensor_parallel_size,
             pipeline_parallel_size=self.spec.pipeline_parallel_size,
+            hardware=self.hardware,
             at=f"{self.at}.model.source",
         )
 

@@ -53,6 +53,7 @@ class Assignment:
     """Folder of the student artifact in the store."""
     claim: int
     threads: int
+    on_gpu: bool
 
 
 def needs_ray(workers: int, gpus: int) -> bool:
@@ -132,7 +133,7 @@ def _work(config: _Config) -> TrainedFigures | None:
     assignment, channel = config["assignment"], config["channel"]
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if assignment.on_gpu else "cpu")
     collective = Group(device) if world > 1 else Alone()
     store = open_store(assignment.store)
     claim = Claim(store, assignment.folder, assignment.claim)

@@ -157,6 +157,7 @@ def test_a_driver_gets_the_pools_of_its_prices(
     told = cluster.jobs[cluster.live]
     assert (told.pools.teacher, told.pools.student) == expected
     assert (told.prices.teacher, told.prices.student) == tuple(price[name] for name in expected)
+    assert told.hardware_of("Generate").has_gpus == bool(expected[0])
 
 
 def test_p1_p2_suspend_saves_and_resume_continues(cluster: FakeCluster) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kubedistill.contract import Hardware
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
@@ -199,7 +200,8 @@ def check_lengths(models: dict[str, Model], *, spec: Spec) -> None:
     named = spec.teachers[0].model
     assert named is not None
     length = named.max_model_len or 1
-    check_teacher_length(ServedTeacher("spec.teachers[0]", "main", named, models["teacher"], "Float32", length, DAY))
+    place, hardware = "spec.teachers[0]", Hardware()
+    check_teacher_length(ServedTeacher(place, "main", named, models["teacher"], "Float32", length, DAY, hardware))
     check_student_length(models["student"], spec=spec)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import ModelDoesNotFit
-from kubedistill_runtime.checks.memory import check_memory, machine_bytes
+from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.teachers.served import ServedTeacher
 from kubedistill_runtime.teachers.teacher import Teacher
@@ -67,7 +67,3 @@ def test_the_teachers_cache_for_one_longest_request_counts(job_folder: JobFolder
     check_memory(choices, total_bytes=need)
     with pytest.raises(ModelDoesNotFit):
         check_memory(choices, total_bytes=need - 1)
-
-
-def test_this_machine_has_memory() -> None:
-    assert machine_bytes() > 256 * 2**20
