@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.models import Model
-from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, ignore
 
 Reply = Callable[[Sequence[int], int], Sequence[int]]
 """The ids of a reply to (prompt ids, seed), without a stop token."""
@@ -36,6 +37,9 @@ class FunctionEngine:
     seeds: list[list[int]] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
     """Sources of the models whose weights were loaded into it."""
+    lanes: int = 1
+    repeats: bool = True
+    _lane: Lock = field(default_factory=Lock)
 
     @property
     def asked(self) -> list[tuple[int, ...]]:
@@ -43,8 +47,15 @@ class FunctionEngine:
         return [prompt for batch in self.batches for prompt in batch]
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch = ignore
     ) -> list[Completion]:
+        with self._lane:
+            return self._generate(prompts, sampling=sampling, seeds=seeds, watch=watch)
+
+    def _generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch
+    ) -> list[Completion]:
+        watch(0, 0)
         self.batches.append([tuple(prompt) for prompt in prompts])
         self.seeds.append(list(seeds))
         if len(self.batches) == self.dies_at or (self.deadly and self.deadly in self.batches[-1]):

@@ -1,19 +1,24 @@
 """An engine whose work is done by an actor of Ray, in a process that may die and be started again."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.models import Model
-from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+from kubedistill_runtime.serving.batch_engine import Advance
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, ignore
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 log = logging.getLogger(__name__)
+_SLICE_SECONDS = 0.5
+"""How often a batch can be watched and stopped."""
 
 
 class UsingActor(Protocol):
@@ -27,16 +32,34 @@ class UsingActor(Protocol):
 class ActorEngine:
     """An engine in the actor; if the actor dies, the next call starts both again."""
 
+    lanes = 1
+    repeats = True
+
     def __init__(self, serving: Serving, *, using_actor: UsingActor) -> None:
         self._serving, self._using_actor = serving, using_actor
         self._opened = False
+        self._turn = Lock()
+        self._batches = count()
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch = ignore
     ) -> list[Completion]:
         """Answer prompts, as in Engine."""
-        found: list[Completion] = self._call("generate", prompts, sampling=sampling, seeds=seeds)
-        return found
+        import ray
+
+        with self._turn, self._started_actor() as actor:
+            batch = next(self._batches)
+            reached: Advance = ray.get(
+                actor.generate.remote(batch, prompts, sampling=sampling, seeds=seeds, seconds=_SLICE_SECONDS)
+            )
+            while reached.completions is None:
+                try:
+                    watch(reached.replies, reached.tokens)
+                except BaseException:
+                    ray.get(actor.abort.remote(batch))
+                    raise
+                reached = ray.get(actor.advance.remote(batch, seconds=_SLICE_SECONDS))
+            return reached.completions
 
     def load_weights(self, model: Model) -> None:
         """Replace the weights, also for an engine that is started later."""
@@ -54,8 +77,15 @@ class ActorEngine:
             self._call("close")
             self._opened = False
 
-    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the actor, and start the engine in it before if that is necessary."""
+    def _call(self, method: str, *arguments: Any) -> Any:
+        import ray
+
+        with self._turn, self._started_actor() as actor:
+            return ray.get(getattr(actor, method).remote(*arguments))
+
+    @contextmanager
+    def _started_actor(self) -> Iterator["ActorHandle"]:
+        """Yield the actor for calls, and start the engine in it before if that is necessary."""
         import ray
 
         try:
@@ -66,7 +96,7 @@ class ActorEngine:
                     ray.get(actor.open.remote(self._serving))
                     log.info("engine ready", extra=model)
                     self._opened = True
-                return ray.get(getattr(actor, method).remote(*arguments, **options))
+                yield actor
         except EngineLost:
             self._opened = False
             raise

@@ -1,7 +1,7 @@
 """The interface of inference engines."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -89,15 +89,34 @@ class Serving:
         return self.tensor_parallel_size * self.pipeline_parallel_size
 
 
+Watch = Callable[[int, int], None]
+"""Receives the numbers of finished replies and of their tokens; it may raise an error, which ends the batch."""
+
+
+def ignore(_replies: int, _tokens: int) -> None:
+    """Watch nothing."""
+
+
 class Engine(Protocol):
     """A started engine."""
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
-        """Answer prompts (as ids), in their order; the same prompts, sampling and seeds give the same ids.
+    @property
+    def lanes(self) -> int:
+        """The number of batches that it answers at the same time."""
+        ...
 
-        Raises EngineLost if the engine dies, and InvalidModel or ModelDoesNotFit if it can't serve the model.
+    @property
+    def repeats(self) -> bool:
+        """Whether the same prompts, sampling and seeds in one batch give the same ids, whatever else it answers."""
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch = ignore
+    ) -> list[Completion]:
+        """Answer prompts (as ids), in their order; `watch` is called about each second.
+
+        More threads than there are lanes may call it; then some wait. Raises EngineLost if the engine dies, and
+        InvalidModel or ModelDoesNotFit if it can't serve the model.
         """
         ...
 

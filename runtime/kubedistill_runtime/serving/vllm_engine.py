@@ -1,28 +1,23 @@
-"""vLLM in a Ray actor, which runs one engine after another.
-
-Shapes: T generated tokens, K alternatives stored per token.
-"""
+"""vLLM in a Ray actor, which runs one engine after another."""
 
 import gc
+import math
 import os
 import resource
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, InvalidModel
-from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.root_cause import describe_cause
-from kubedistill_runtime.serving.engine import Completion, Constraint, Sampling, Serving
+from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
+from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.refusals import is_lost, refusal
+from kubedistill_runtime.serving.sync_engine import SyncEngine
 
 if TYPE_CHECKING:
-    from torch import nn
-    from vllm import LLM, RequestOutput
-    from vllm.sampling_params import StructuredOutputsParams
+    from vllm import LLM
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads drop to a tenth of their speed when one core is busy
@@ -34,6 +29,7 @@ _ENVIRONMENT = {
 }
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
 """For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
+_FIRST_BATCH = -1
 _MAX_SEQUENCES = 256
 _MAX_CACHE_BYTES = 2**30
 _GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
@@ -48,8 +44,7 @@ class VllmActor:
         os.environ.update(_ENVIRONMENT if has_accelerators() else _ENVIRONMENT | _WITHOUT_COMPILER)
         from vllm import LLM, SamplingParams  # noqa: F401  # takes 10 s, while the driver does something else
 
-        self._engine: Any = None
-        self._stop_ids: list[int] = []
+        self._running: BatchEngine | None = None
 
     def open(self, serving: Serving) -> None:
         """Start an engine in place of the previous one, and generate one token.
@@ -58,14 +53,14 @@ class VllmActor:
         else.
         """
         self.close()
-        self._stop_ids = list(serving.stop_ids)
         try:
-            self._engine = _start(serving)
+            self._running = SyncEngine(_start(serving), stop_ids=serving.stop_ids)
             # Some limits of an engine, such as a head size, cause an error only at the first token.
             first = Sampling(max_tokens=1, constraint=serving.constraint)
-            (reply,) = self.generate([[0]], sampling=first, seeds=[0])
-            if serving.constraint is not None and not reply.ids:
-                raise RuntimeError(f"the first reply ended with {reply.finish}")
+            advance = self.generate(_FIRST_BATCH, [[0]], sampling=first, seeds=[0], seconds=math.inf)
+            for reply in advance.completions or ():
+                if serving.constraint is not None and not reply.ids:
+                    raise RuntimeError(f"the first reply ended with {reply.finish}")
         except Exception as error:  # vLLM and its libraries have no other base class of errors
             refused = refusal(error, serving=serving)
             if not isinstance(refused, EngineLost):  # after EngineLost, the session ends this process
@@ -74,29 +69,18 @@ class VllmActor:
             raise refused from error
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
-        """Answer prompts in their order, in one call of the engine."""
-        from vllm import SamplingParams
+        self, batch: int, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], seconds: float
+    ) -> Advance:
+        """Begin a batch, as in BatchEngine.start."""
+        return self._engine.start(batch, prompts, sampling=sampling, seeds=seeds, seconds=seconds)
 
-        settings = [
-            SamplingParams(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                seed=seed,
-                logprobs=sampling.k,
-                flat_logprobs=True,
-                detokenize=False,
-                stop_token_ids=None if sampling.ignore_end else self._stop_ids,
-                ignore_eos=sampling.ignore_end,
-                structured_outputs=_structured(sampling.constraint),
-            )
-            for seed in seeds
-        ]
-        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        outputs = self._engine.generate(requests, settings, use_tqdm=False)
-        return [_completion(output.outputs[0], k=sampling.k) for output in outputs]
+    def advance(self, batch: int, *, seconds: float) -> Advance:
+        """Continue a batch, as in BatchEngine.advance."""
+        return self._engine.advance(batch, seconds=seconds)
+
+    def abort(self, batch: int) -> None:
+        """Give up a batch, as in BatchEngine.abort."""
+        self._engine.abort(batch)
 
     def load_weights(self, path: str) -> None:
         """Load the weights of another folder of the same architecture into the running engine.
@@ -104,8 +88,7 @@ class VllmActor:
         Raises InvalidModel if the engine can't do that, and the engine's own error if it died.
         """
         try:
-            self._engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
-            self._engine.apply_model(_refresh_tied_heads)
+            self._engine.load_weights(path)
         except Exception as error:  # vLLM's loaders have no other base class of errors
             if is_lost(error):
                 raise
@@ -120,16 +103,22 @@ class VllmActor:
 
     def close(self) -> None:
         """Stop the engine and release its memory."""
-        if self._engine is not None:
+        if self._running is not None:
             self._stop()
+
+    @property
+    def _engine(self) -> BatchEngine:
+        if self._running is None:
+            raise RuntimeError("no engine was opened")
+        return self._running
 
     def _stop(self) -> None:
         """Stop everything that was started, including an engine whose start failed."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        if self._engine is not None:
-            self._engine.llm_engine.engine_core.shutdown()
-        self._engine = None
+        if self._running is not None:
+            self._running.close()
+        self._running = None
         gc.collect()
         cleanup_dist_env_and_memory()
 
@@ -167,49 +156,6 @@ def _start(serving: Serving) -> "LLM":
         structured_outputs_config=_GRAMMARS,
         disable_log_stats=True,
     )
-
-
-def _structured(constraint: Constraint | None) -> "StructuredOutputsParams | None":
-    """Return a constraint in the form of vLLM."""
-    from vllm.sampling_params import StructuredOutputsParams
-
-    if constraint is None:
-        return None
-    if constraint.choices:
-        return StructuredOutputsParams(choice=list(constraint.choices))
-    return StructuredOutputsParams(regex=constraint.regex, json=constraint.json_schema)
-
-
-def _refresh_tied_heads(module: "nn.Module") -> None:
-    """Prepare tied heads for their kernels again: a CPU engine packs a copy, and reload_weights skips tied ones."""
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
-
-    for layer in module.modules():
-        if isinstance(layer, ParallelLMHead) and isinstance(layer.quant_method, UnquantizedEmbeddingMethod):
-            layer.quant_method.process_weights_after_loading(layer)
-
-
-def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
-    """Return the K most likely ids and the mass of all others, from J = K + 1 entries; the first is the drawn token.
-
-    The tail is computed in float64 before the logprobs are rounded to float16.
-    """
-    logprobs_TK = logprobs_TJ[:, 1 : k + 1].astype(np.float64)
-    tail_T = np.clip(1.0 - np.exp(logprobs_TK).sum(axis=1), 0.0, 1.0)
-    return TopK(
-        np.ascontiguousarray(ids_TJ[:, 1 : k + 1].astype(np.int32)),
-        logprobs_TK.astype(np.float16),
-        tail_T.astype(np.float32),
-    )
-
-
-def _completion(output: "RequestOutput", *, k: int) -> Completion:
-    ids = tuple(output.token_ids)
-    shape = (len(ids), k + 1)  # every step has the drawn token and k alternatives
-    ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)
-    logprobs_TJ = np.asarray(output.logprobs.logprobs, dtype=np.float64).reshape(shape)
-    top = top_k(ids_TJ, logprobs_TJ, k=k) if k else None
-    return Completion(ids, output.finish_reason, top, logprobs_TJ[:, 0].astype(np.float32))
 
 
 def _cache_bytes(serving: Serving) -> int:

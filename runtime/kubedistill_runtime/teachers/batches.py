@@ -1,18 +1,19 @@
-"""Batches: answer rows shard by shard, and generate only the answers that the cache does not have."""
+"""Batches: answer rows call by call, and generate only the answers that the cache does not have."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Event, Lock
 
-from kubedistill.errors import EngineLost
+from kubedistill.errors import EngineLost, Stopped
 from kubedistill_runtime.answers import Answer, AnsweredRecord
-from kubedistill_runtime.teachers.cache import (
-    SHARD_ROWS,
-    AnswerCache,
-    Row,
-    ShardReader,
-)
+from kubedistill_runtime.serving.engine import Watch
+from kubedistill_runtime.teachers.cache import AnswerCache, Row, ShardReader
+from kubedistill_runtime.teachers.calls import Call, plan_calls, shards_per_call
 from kubedistill_runtime.teachers.conversation import Generator, converse
 
+_REPORT_SECONDS = 1.0
 _ENGINE_LIVES = 2
 """Crashes of the engine on the same rows after which the rows are the cause."""
 
@@ -28,24 +29,15 @@ def answer_rows(
 ) -> int:
     """Generate the answers that the cache does not have, and return the number of generated tokens.
 
-    Shards are cut from the whole list and not from the missing rows, so a run that was killed continues with the same
-    shards and, since a shard is one batch, with the same token ids. `report` receives the numbers of answered rows and
-    of generated tokens; it may raise Stopped, and nothing is lost.
+    While the engine works, the prompts of the next call are made and the answers of the last one are stored. `report`
+    receives the numbers of answered rows and of generated tokens, at least once a second; if it raises Stopped, the
+    calls in progress are given up, and nothing that is stored is lost.
     """
     known = cache.find_answers()
     left = Counter(row.key for row in rows if row.key not in known)
-    done, tokens = len(rows) - left.total(), 0
-    for shard in _cut(rows):
-        wanted = list({row.key: row for row in shard if row.key in left}.values())
-        report(done, tokens)
-        if not wanted:
-            continue
-        answers = _answer_shard(wanted, generator=generator)
-        cache.add(answers)
-        done += sum(left.pop(row.key) for row in wanted)
-        tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
-    report(done, tokens)
-    return tokens
+    shards = shards_per_call(len(rows)) if generator.engine.repeats else 1
+    work = _Work(generator, cache, left, report, done=len(rows) - left.total())
+    return work.answer_all(plan_calls(rows, cache=cache, shards=shards))
 
 
 def collect_answers(rows: Sequence[Row], *, cache: AnswerCache, distributions: bool = True) -> Iterator[AnsweredRecord]:
@@ -60,23 +52,84 @@ def count_ended(rows: Sequence[Row], *, cache: AnswerCache) -> int:
     return sum(row.key in ended for row in rows)
 
 
-def _cut(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for start in range(0, len(rows), SHARD_ROWS):
-        yield rows[start : start + SHARD_ROWS]
+@dataclass(slots=True)
+class _Work:
+    """The calls in progress."""
+
+    generator: Generator
+    cache: AnswerCache
+    left: Counter[str]
+    """How many rows wait for each answer: records may be equal."""
+    report: Callable[[int, int], None]
+    done: int
+    tokens: int = field(default=0, init=False)
+    _in_progress: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
+    """Rows and tokens of each call so far."""
+    _counting: Lock = field(default_factory=Lock, init=False)
+    _storing: Lock = field(default_factory=Lock, init=False)
+    _stopping: Event = field(default_factory=Event, init=False)
+
+    def answer_all(self, calls: Iterable[Call]) -> int:
+        """Answer calls, and return the number of generated tokens; raises the first error of any of them."""
+        self._report()
+        # One more than the engine takes: its prompts are made, or its answers stored, while the others generate.
+        with ThreadPoolExecutor(self.generator.engine.lanes + 1, thread_name_prefix="call") as pool:
+            pending = {pool.submit(self._answer, number, call) for number, call in enumerate(calls)}
+            try:
+                while pending:
+                    ended, pending = wait(pending, timeout=_REPORT_SECONDS, return_when=FIRST_COMPLETED)
+                    for call in ended:
+                        call.result()
+                    self._report()
+            except BaseException:
+                self._stopping.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return self.tokens
+
+    def _report(self) -> None:
+        with self._counting:
+            done, tokens = self.done, self.tokens
+            for rows, made in self._in_progress.values():
+                done, tokens = done + rows, tokens + made
+        self.report(done, tokens)
+
+    def _answer(self, number: int, call: Call) -> None:
+        def watch(rows: int, tokens: int) -> None:
+            if self._stopping.is_set():
+                raise Stopped("the stage is ending")
+            with self._counting:
+                self._in_progress[number] = (rows, tokens)
+
+        call.begin(self.cache)
+        answers = {answer.row_key: answer for answer in _answer_batch(call.rows, generator=self.generator, watch=watch)}
+        with self._storing:
+            for shard in call.shards:
+                if any(row.key in self.left for row in shard):
+                    self.cache.add([answers[row.key] for row in shard])
+            call.end(self.cache)
+        with self._counting:
+            self._in_progress.pop(number, None)
+            for answer in answers.values():
+                self.done += self.left.pop(answer.row_key, 0)
+                self.tokens += sum(len(turn.completion_ids) for turn in answer.turns)
 
 
-def _answer_shard(rows: Sequence[Row], *, generator: Generator) -> list[Answer]:
+def _answer_batch(rows: Sequence[Row], *, generator: Generator, watch: Watch) -> list[Answer]:
     """Answer rows in one batch; if they crash the engine, split them until the row that crashes it is alone.
 
     That row is quarantined: its answer has no turns, and Curate counts it as Unanswered.
     """
     for life in range(_ENGINE_LIVES):
         try:
-            return converse(rows, generator=generator)
+            return converse(rows, generator=generator, watch=watch)
         except EngineLost:
             if life + 1 < _ENGINE_LIVES:
                 continue
             if len(rows) == 1:
                 return [Answer(rows[0].key)]
     half = len(rows) // 2
-    return [*_answer_shard(rows[:half], generator=generator), *_answer_shard(rows[half:], generator=generator)]
+    return [
+        *_answer_batch(rows[:half], generator=generator, watch=watch),
+        *_answer_batch(rows[half:], generator=generator, watch=watch),
+    ]

@@ -8,7 +8,7 @@ from kubedistill.errors import InvalidData
 from kubedistill_runtime.answers import Answer, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
-from kubedistill_runtime.serving.engine import Engine, Sampling
+from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Watch
 from kubedistill_runtime.teachers.cache import Row
 
 
@@ -23,16 +23,20 @@ class Generator:
     seed: int
 
 
-def converse(rows: Sequence[Row], *, generator: Generator) -> list[Answer]:
-    """Return the answer of each row; all rows advance turn by turn."""
+def converse(rows: Sequence[Row], *, generator: Generator, watch: Watch) -> list[Answer]:
+    """Return the answer of each row; all rows advance turn by turn.
+
+    `watch` receives about how many rows are answered, and the number of generated tokens.
+    """
     conversations = [_Conversation(row, questions=open_turns(row.record)) for row in rows]
+    count = _TurnCount(rows=len(rows), turns=sum(len(one.questions) for one in conversations), watch=watch)
     for turn in range(max(len(conversation.questions) for conversation in conversations)):
         active = [conversation for conversation in conversations if conversation.continues(turn)]
         prompts = [conversation.next_prompt(turn, chat=generator.chat) for conversation in active]
         fitting = [place for place, ids in enumerate(prompts) if ids is not None and len(ids) < generator.max_model_len]
         seeds = [turn_seed(active[place].row, turn=turn, seed=generator.seed) for place in fitting]
         batch = [ids for place in fitting if (ids := prompts[place]) is not None]
-        completions = generator.engine.generate(batch, sampling=generator.sampling, seeds=seeds) if batch else []
+        completions = count.generate(batch, generator=generator, seeds=seeds) if batch else []
         replies = dict(zip(fitting, completions, strict=True))
         for place, conversation in enumerate(active):
             reply = replies.get(place)
@@ -44,6 +48,30 @@ def converse(rows: Sequence[Row], *, generator: Generator) -> list[Answer]:
                     Turn(tuple(prompts[place] or ()), reply.ids, text, reply.finish, reply.top, reply.logprobs_T)
                 )
     return [Answer(conversation.row.key, tuple(conversation.turns)) for conversation in conversations]
+
+
+@dataclass(slots=True)
+class _TurnCount:
+    """The replies so far, of all turns of a batch."""
+
+    rows: int
+    turns: int
+    watch: Watch
+    replies: int = 0
+    tokens: int = 0
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, generator: Generator, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Return the replies to one turn, as Engine.generate does."""
+
+        def watch(replies: int, tokens: int) -> None:
+            self.watch(self.rows * (self.replies + replies) // self.turns, self.tokens + tokens)
+
+        completions = generator.engine.generate(prompts, sampling=generator.sampling, seeds=seeds, watch=watch)
+        self.replies += len(completions)
+        self.tokens += sum(len(completion.ids) for completion in completions)
+        return completions
 
 
 class _Conversation:

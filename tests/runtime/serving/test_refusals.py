@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, MissingDe
 from kubedistill_runtime.chat import load_stop_ids
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.root_cause import describe_cause
+from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.refusals import is_lost, refusal
 from kubedistill_runtime.serving.session import LocalEngines
@@ -119,7 +120,7 @@ def test_weights_that_a_lost_engine_did_not_take_are_no_fault_of_the_model(error
         raise error
 
     actor = VllmActor.__new__(VllmActor)
-    actor._engine = SimpleNamespace(collective_rpc=fail)
+    actor._running = cast(BatchEngine, SimpleNamespace(load_weights=fail))
     with pytest.raises(type(error)):
         actor.load_weights("folder")
 
@@ -129,7 +130,7 @@ def test_weights_that_a_living_engine_does_not_take_are(check_message: CheckMess
         raise KeyError("lm_head.bias")
 
     actor = VllmActor.__new__(VllmActor)
-    actor._engine = SimpleNamespace(collective_rpc=fail)
+    actor._running = cast(BatchEngine, SimpleNamespace(load_weights=fail))
     with pytest.raises(InvalidModel) as refused:
         actor.load_weights("folder")
     check_message(refused.value, "lm_head.bias")
@@ -194,7 +195,7 @@ def faked_session(
     """
     ended: list[object] = []
     started: list[object] = []
-    method = SimpleNamespace(remote=lambda *arguments, **options: None)
+    method = SimpleNamespace(remote=lambda *arguments, **options: Advance(0, 0, []))
 
     def get(answer: object) -> object:
         if answers:

@@ -158,13 +158,16 @@ def plain(completions: list[Completion]) -> list[Any]:
 class DeadlyRow:
     """An engine that dies of one prompt; the rest of it is real."""
 
+    lanes = 1
+    repeats = True
+
     def __init__(self, engine: Engine, *, deadly: list[int]) -> None:
         self._engine, self._deadly = engine, deadly
 
-    def generate(self, prompts, *, sampling, seeds):  # type: ignore[no-untyped-def]
+    def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
         if self._deadly in [list(prompt) for prompt in prompts]:
             raise EngineLost("died", at="test", fix="none")
-        return self._engine.generate(prompts, sampling=sampling, seeds=seeds)
+        return self._engine.generate(prompts, **options)
 
 
 def test_a_row_that_kills_the_engine_is_quarantined_alone(

@@ -77,15 +77,12 @@ def test_all_questions_are_answered_and_counted_over_one_scale(harness: Generati
         "test": 8,
     }
     assert (result.generated, harness.engines.opened) == (48, 1)
-    assert [(said.state, said.done, said.total) for said in harness.said] == [
-        ("Loading", 0, 0),
-        ("Working", 0, 48),
-        ("Working", 40, 48),
-        ("Working", 40, 48),
-        ("Working", 48, 48),
-    ]
-    tokens = [said.figures.get("tokens") for said in harness.said]
-    assert tokens[1:] == [0, tokens[2], tokens[2], result.tokens], "counted over all questions"
+    said = [(one.state, one.done, one.total) for one in harness.said]
+    assert said[0] == ("Loading", 0, 0)
+    assert set(said[1:]) >= {("Working", done, 48) for done in (0, 40, 48)}
+    counts = [(one.done, one.figures["tokens"]) for one in harness.said[1:]]
+    assert counts == sorted(counts)
+    assert counts[-1] == (48, result.tokens), "counted over all questions"
 
 
 def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(harness: GenerationHarness) -> None:
