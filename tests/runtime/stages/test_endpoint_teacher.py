@@ -209,13 +209,20 @@ def test_tokens_that_can_never_be_read_end_the_job(runner: StageRunner, with_tok
     with pytest.raises(InvalidInput) as refused:
         runner.run("Prepare", "Generate")
     assert refused.value.at == "spec.teachers[0].endpoint.tokenizer"
+    assert "16: it has no log-probabilities" in refused.value.problem
     assert 16 <= len(with_tokens.received) < 56, "the others are not paid for"
 
 
-def test_replies_without_tokens_are_text_and_are_counted(runner: StageRunner, with_tokens: EndpointServer) -> None:
+def test_replies_without_tokens_are_text_and_are_counted(
+    runner: StageRunner, with_tokens: EndpointServer, caplog: pytest.LogCaptureFixture
+) -> None:
     tokens = with_tokens.react
     with_tokens.react = lambda one: Reaction(body=chat("yes")) if one.prompt.endswith("7") else tokens(one)
     runner.run("Prepare", "Generate")
+    warnings = [one.getMessage() for one in caplog.records if "only the text" in one.getMessage()]
+    assert all(one.endswith(": it has no log-probabilities)") for one in warnings)
+    counts = [int(one.partition("(")[2].partition(":")[0]) for one in warnings]
+    assert sum(counts) > len(counts), "one line with a count for each batch, and not one for each reply"
     curated = runner.run("Curate").summary
     assert (curated.kept, curated.without_logprobs) == (40, 4)
 
