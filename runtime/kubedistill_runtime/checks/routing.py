@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kubedistill.errors import InvalidData, InvalidManifest
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Spec, Teacher
+from kubedistill.v1alpha1.task import label_key
 from kubedistill_runtime.checks.selection import check_comparable
 from kubedistill_runtime.records import Record, Split
 from kubedistill_runtime.teachers.routing import route
@@ -26,8 +27,10 @@ def check_routing(spec: Spec) -> None:
 def check_routes(spec: Spec, splits: Mapping[Split, Sequence[Record]], *, places: Mapping[Split, str]) -> list[str]:
     """Check that each record has a teacher, and return notes about teachers that have no record.
 
-    Raises InvalidData for a record that no teacher matches.
+    Raises InvalidData for a record that no teacher matches, and InvalidManifest for a tag in another spelling.
     """
+    counts = Counter(tag for records in splits.values() for record in records for tag in record.tags)
+    _check_spelling(spec, counts)
     answered = Counter[str]()
     for split, records in splits.items():
         for record in records:
@@ -40,4 +43,28 @@ def check_routes(spec: Spec, splits: Mapping[Split, Sequence[Record]], *, places
                     at=places[split],
                     fix="Add a teacher without match, or one that matches such a tag",
                 )
-    return [f"teacher {one.name} answers no record" for one in spec.teachers if not answered[one.name]]
+    return [_describe_idle(one, counts) for one in spec.teachers if not answered[one.name]]
+
+
+def _check_spelling(spec: Spec, tags: Mapping[str, int]) -> None:
+    """Refuse a tag that records have in another case or Unicode form: it would match none of them."""
+    matched = {teacher.match.tag for teacher in spec.teachers if teacher.match is not None}
+    for index, teacher in enumerate(spec.teachers):
+        if teacher.match is None:
+            continue
+        own = teacher.match.tag
+        other = next((tag for tag in tags if tag not in matched and label_key(tag) == label_key(own)), None)
+        if other is not None:
+            raise InvalidManifest(
+                f"tags match exactly, and {tags[other]:,} records have the tag {other!r} instead of {own!r}",
+                at=f"spec.teachers[{index}].match.tag",
+                fix="Write the tag as the records have it, and in one way in all of them",
+            )
+
+
+def _describe_idle(teacher: Teacher, tags: Mapping[str, int]) -> str:
+    """Return the note about a teacher that answers no record."""
+    note = f"teacher {teacher.name} answers no record"
+    if teacher.match is None or tags.get(teacher.match.tag):
+        return note
+    return f"{note}: none has the tag {teacher.match.tag!r}"

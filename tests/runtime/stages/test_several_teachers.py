@@ -119,6 +119,9 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a record that nobody matches": (
         {"teachers": [served("main", match={"tag": "even"})]}, InvalidData, "no teacher matches record",
     ),
+    "a tag in another case": (
+        {"teachers": [served("main"), served("other", match={"tag": "Even"})]}, InvalidManifest, "the tag 'even'",
+    ),
     "best of one": ({"teachers": [served("main")], "generation.routing": "BestOf"}, InvalidManifest, "there is one"),
     "best of free text": (
         {"generation.routing": "BestOf", "task": {"type": "Conversation"}}, InvalidManifest, "never equal",
@@ -141,7 +144,7 @@ def test_routing_that_cannot_work_is_refused_before_anything_is_asked(case: str,
 def test_a_teacher_without_records_is_a_note(tagged: StageRunner) -> None:
     tagged.job_folder.set("teachers", [served("main"), served("other", match={"tag": "od"})])
     notes = tagged.run("Prepare").summary.notes
-    assert "teacher other answers no record" in notes
+    assert "teacher other answers no record: none has the tag 'od'" in notes
     assert tagged.run("Generate").summary.generated == 56
 
 
