@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kubedistill.canonical import canonical_json
 from kubedistill.errors import InvalidManifest
@@ -15,6 +15,12 @@ _AT = "spec.generation.structuredOutput"
 _PIECES = re.compile(r"\\.|\[:\^?[a-z]+:\]|&&", re.DOTALL)
 _HARMLESS = re.compile(r"\\[^Az<>]", re.DOTALL)
 """An escape that an engine reads as RE2 does, or refuses; others it takes for plain characters."""
+_ODD_IN_SCHEMAS = re.compile(r"(?:[^\\]|^)(?:\\\\)*(\\[AZz]|\(\?(?!:).{0,2})", re.DOTALL)
+"""What engines read otherwise in the pattern of a schema: anchors as letters, and a look-ahead as nothing."""
+_VALUES = ("const", "enum", "default", "examples")
+"""Keywords of a schema whose values are no schemas."""
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords of a schema with one schema for each name."""
 
 
 def find_constraint(spec: Spec) -> Constraint | None:
@@ -40,6 +46,7 @@ def find_constraint(spec: Spec) -> Constraint | None:
             fix="Remove it, or structuredOutput",
         )
     _check_regex(constraint.regex or "")
+    _check_patterns(json.loads(constraint.json_schema or "{}"))
     for teacher in spec.teachers:
         _check_teacher(teacher, constraint)
     return constraint
@@ -83,6 +90,32 @@ def _check_regex(pattern: str) -> None:
     if odd is not None:
         problem = f"engines read {odd!r} of the regular expression otherwise than RE2"
         raise InvalidManifest(problem, at=_AT, fix="Write it as a plain class such as [0-9]; the whole answer matches")
+
+
+def _check_patterns(schema: Json) -> None:
+    """Refuse a pattern in a schema that an engine would read otherwise than its check does."""
+    for pattern in _find_patterns(schema):
+        odd = _ODD_IN_SCHEMAS.search(pattern)
+        if odd is not None:
+            problem = f"engines read {odd[1]!r} otherwise than JSON Schema, in its pattern {pattern!r}"
+            raise InvalidManifest(problem, at=_AT, fix="Write it without; ^ and $ are the ends of a string")
+
+
+def _find_patterns(schema: Json) -> Iterator[str]:
+    """Yield all regular expressions of a schema."""
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        for part in schema:
+            yield from _find_patterns(part)
+    if not isinstance(schema, Mapping):
+        return
+    for keyword, part in schema.items():
+        if keyword == "pattern" and isinstance(part, str):
+            yield part
+        elif keyword in _NAMED and isinstance(part, Mapping):
+            yield from part if keyword == "patternProperties" else ()
+            yield from _find_patterns(list(part.values()))
+        elif keyword not in _VALUES:
+            yield from _find_patterns(part)
 
 
 def _check_teacher(teacher: TeacherSpec, constraint: Constraint) -> None:

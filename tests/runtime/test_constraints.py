@@ -80,6 +80,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "spec.generation.structuredOutput",
         "[:space:]",
     ),
+    **{
+        f"{name} of a schema": (
+            {"task": {**TEXT, "answer": {"jsonSchema": schema}}},
+            "spec.generation.structuredOutput",
+            word,
+        )
+        for name, schema, word in (
+            ("an anchor", {"properties": {"id": {"type": "string", "pattern": r"\A[0-9]{3}\Z"}}}, "A"),
+            ("a look-ahead", {"items": [{"anyOf": [{"pattern": "^(?=a)[a-z]+$"}]}]}, "pattern"),
+            ("a pattern of names", {"patternProperties": {r"\\\Zx": True}}, "Z"),
+        )
+    },
     "Anthropic": (
         {
             "task": {**TEXT, "answer": {"jsonSchema": SCHEMA}},
@@ -101,6 +113,16 @@ def test_what_cannot_be_forced_is_refused(case: str, job_folder: JobFolder, chec
         job_folder.resolve()
     assert refused.value.at == at
     check_message(refused.value, at, word)
+
+
+def test_patterns_that_engines_read_alike_are_allowed(job_folder: JobFolder) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"pattern": {"pattern": r"^\\A(?:a|b)\(\?=$"}, "also": {"const": {"pattern": r"\A"}}},
+    }
+    job_folder.spec["task"] = {**TEXT, "answer": {"jsonSchema": schema}}
+    job_folder.set("generation.structuredOutput", True)
+    assert job_folder.resolve().sampling.constraint is not None
 
 
 def test_a_schema_at_an_endpoint_is_a_form(job_folder: JobFolder) -> None:
