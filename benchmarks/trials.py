@@ -19,6 +19,7 @@ from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, Filters, spec_values
 from kubedistill_runtime.answers import Answer, AnsweredRecord, encode_answers
+from kubedistill_runtime.checkpoints import find_model
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.evaluation.arms import parse_replies
@@ -26,7 +27,6 @@ from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.statistics import Scores
 from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.keys import resolve
-from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.serving.engine import Sampling
@@ -166,9 +166,7 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
 def score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
     """Return the distilled student's score on each test record, from the answers that Evaluate left in the library."""
     spec, folder = run.job.spec, store.path(f"{trained_folder(store, choices.keys['student'])}/model")
-    model = find_model(
-        str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"
-    )
+    model = find_model(str(folder), trust_remote_code=False, data_root=folder, store=store, at="artifacts/student")
     key = model_key(
         student_serving(model, choices=choices), sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0
     )

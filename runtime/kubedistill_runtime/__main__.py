@@ -181,9 +181,9 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> "LocalRun":
     from kubedistill.manifest.loading import load_manifest
-    from kubedistill_runtime.datasets import forget_revisions
     from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
+    from kubedistill_runtime.revisions import forget_revisions
     from kubedistill_runtime.storage.store import open_store
 
     job, store = load_manifest(options.manifest), store or open_store(options.store)

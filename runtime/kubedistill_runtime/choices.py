@@ -15,12 +15,14 @@ from kubedistill.paths import HUB_SCHEME
 from kubedistill.v1alpha1 import Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.chat.template import check_variables, is_reasoning
+from kubedistill_runtime.checkpoints import find_model, find_tokenizer
 from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.data_files import data_sources, find_data, root_path
-from kubedistill_runtime.models import Model, find_model, find_tokenizer
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.revisions import find_model_commit
 from kubedistill_runtime.serving.engine import Constraint, Sampling
 from kubedistill_runtime.serving.precision import serving_dtype
-from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.storage.store import Store, locate_store
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.teachers.remote import RemoteTeacher
 from kubedistill_runtime.teachers.served import ServedTeacher
@@ -175,8 +177,16 @@ def _find_tokenizer(endpoint: Endpoint, *, job: StageJob, at: str, store: Store 
     """Return the files of an endpoint's tokenizer, or None if the manifest names none."""
     if endpoint.tokenizer is None:
         return None
-    at, root = f"{at}.endpoint.tokenizer", root_path(job.data_root)
-    return find_tokenizer(endpoint.tokenizer, data_root=root, store=store, at=at, fetch=fetch)
+    at = f"{at}.endpoint.tokenizer"
+    return find_tokenizer(
+        endpoint.tokenizer,
+        commit=find_model_commit(endpoint.tokenizer, revision=None, job=job, at=at, fetch=fetch),
+        data_root=root_path(job.data_root),
+        store=store,
+        records=locate_store(job.store),
+        at=at,
+        fetch=fetch,
+    )
 
 
 def _find_named(
@@ -184,10 +194,11 @@ def _find_named(
 ) -> Model:
     return find_model(
         model.source,
-        revision=model.revision,
+        commit=find_model_commit(model.source, revision=model.revision, job=job, at=at, fetch=fetch),
         trust_remote_code=model.trust_remote_code,
         data_root=root_path(job.data_root),
         store=store,
+        records=locate_store(job.store),
         at=at,
         fetch=fetch,
     )

@@ -1,22 +1,20 @@
 """Data files of the Hugging Face hub: hf://datasets/OWNER/NAME[@REVISION]/PATH, with one commit for a whole run."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
 from kubedistill.paths import DATASET, HUB_SCHEME, REVISION
 from kubedistill_runtime.hub import fetch_data_file
-from kubedistill_runtime.storage.store import Store, locate_store
+from kubedistill_runtime.revisions import read_commit, record_commit, record_name
+from kubedistill_runtime.storage.store import locate_store
 
 _URI = re.compile(rf"{DATASET}(?:{REVISION})?/(.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORM = "Write hf://datasets/OWNER/NAME/PATH or hf://datasets/OWNER/NAME@REVISION/PATH"
-_REVISIONS = "revisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +46,18 @@ def find_hub_file(file: HubFile, *, job: StageJob, at: str, fetch: bool) -> Path
     The first download of a run records the commit of the branch or tag in the store, and the run keeps to that commit,
     even if it is continued after the branch has moved. Raises the errors of fetch_data_file.
     """
-    store, name = locate_store(job.store), _name_of_record(file, job=job)
-    if store.exists(name):
-        return fetch_data_file(file.repository, name=file.name, revision=_recorded(store, name), at=at, fetch=fetch)
+    store, name = locate_store(job.store), record_name(job, file.repository, file.revision)
+    if (recorded := read_commit(store, name)) is not None:
+        return fetch_data_file(file.repository, name=file.name, revision=recorded, at=at, fetch=fetch)
     path = fetch_data_file(file.repository, name=file.name, revision=file.revision, at=at, fetch=fetch)
     if not fetch:
         return path
-    record = canonical_json({"repository": file.repository, "commit": commit_of(path)})
-    return path if store.put_if_absent(name, record) else find_hub_file(file, job=job, at=at, fetch=fetch)
-
-
-def forget_revisions(store: Store) -> None:
-    """Remove the recorded commits of all runs, so that branches and tags are resolved again."""
-    for name in store.names(_REVISIONS):
-        store.delete(name)
+    commit = commit_of(path)
+    if record_commit(store, name, repository=file.repository, commit=commit) == commit:
+        return path
+    return find_hub_file(file, job=job, at=at, fetch=fetch)
 
 
 def commit_of(path: Path) -> str:
     """Return the commit of a downloaded file, which is the name of a folder in the hub's cache."""
     return next(part for part in path.parts if _COMMIT.fullmatch(part))
-
-
-def _recorded(store: Store, name: str) -> str:
-    return str(json.loads(store.read(name))["commit"])
-
-
-def _name_of_record(file: HubFile, *, job: StageJob) -> str:
-    run = [job.job.full_name, job.job.uid, job.run.id]
-    return f"{_REVISIONS}/{digest([*run, file.repository, file.revision])}.json"

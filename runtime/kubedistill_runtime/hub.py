@@ -1,184 +1,168 @@
-"""The Hugging Face hub: download the files of a model or a file of a dataset, and explain a failure."""
+"""The Hugging Face hub: the commit of a repository, its files, and parts of them.
 
-import errno
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+Downloads go into the hub's cache, HF_HOME, whose locks let each file be downloaded once, whichever process is first.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kubedistill.errors import BadCredentials, HubUnavailable, InvalidData, InvalidInput, InvalidModel, KubedistillError
-from kubedistill_runtime.root_cause import first_line
-from kubedistill_runtime.storage.failures import storage_errors
+from kubedistill.errors import InvalidData, InvalidModel
+from kubedistill_runtime.hub_errors import DataNotOnThisMachine, NotOnThisMachine, Wanted, hub_errors
 
-if TYPE_CHECKING:
-    import httpx2
-
-_ANSWER_SECONDS = 60.0
-"""How long to wait for an answer of the hub, where its client would wait forever."""
-_TRANSIENT = (407, 408, 425, 429)
-"""Statuses, in addition to 5xx, that are not about what is wanted: a proxy, a timeout, a rate limit."""
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+Report = Callable[[int, int], None]
+"""Receives the bytes on this machine and the bytes in all; what it raises ends the download."""
 
 
-class NotOnThisMachine(InvalidModel):
-    """A model of the hub that is not on this machine, when nothing may be downloaded."""
-
-    reason = InvalidModel.reason
+def no_report(_done: int, _total: int) -> None:
+    """Report to nobody."""
 
 
-class DataNotOnThisMachine(InvalidData):
-    """A data file of the hub that is not on this machine, when nothing may be downloaded."""
-
-    reason = InvalidData.reason
+_DOWNLOADS = 8
+_POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a job wants from the hub."""
+def find_commit(repository: str, *, revision: str | None, at: str, fetch: bool) -> str:
+    """Return the commit of a branch or tag of a model's repository; without one, of its main branch.
 
-    name: str
-    at: str
-    invalid: type[InvalidInput]
-    """The error if the hub has no such thing."""
-    absent: type[InvalidInput]
-    """The error if it is not on this machine and nothing may be downloaded."""
-    instead: str
-    """What a job can name instead."""
-
-
-def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[str], at: str, fetch: bool) -> Path:
-    """Return the folder of a repository's files; without `fetch`, nothing is downloaded.
-
-    If the hub can't be reached, files that are on this machine already are used. Raises NotOnThisMachine if files are
-    missing and `fetch` is false; BadCredentials if the hub refuses the token; InvalidModel if it has no such repository
-    or revision; HubUnavailable if it can't be reached; StorageUnavailable or StorageNotWritable if the files can't be
-    saved.
+    Without `fetch`, and if the hub can't be reached, it is the commit that this machine knows. Raises NotOnThisMachine
+    if it knows none and `fetch` is false; BadCredentials if the hub refuses the token; InvalidModel if it has no such
+    repository or revision; HubUnavailable if it can't be reached.
     """
     import huggingface_hub
 
-    wanted = _Wanted(repository, at, InvalidModel, NotOnThisMachine, "a folder")
-    with _hub_errors(wanted, fetch=fetch):
-        found = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=list(patterns), local_files_only=not fetch
+    with hub_errors(_model(repository, at=at), fetch=fetch):
+        return (
+            huggingface_hub.HfApi().resolve_revision(repository, revision=revision, local_files_only=not fetch).resolved
         )
-        return Path(found)
+
+
+def list_files(repository: str, *, commit: str, at: str) -> dict[str, int]:
+    """Return the files of a model's repository that are not in a folder, with their bytes; raises as find_commit."""
+    import huggingface_hub
+    from huggingface_hub.hf_api import RepoFile
+
+    with hub_errors(_model(repository, at=at), fetch=True):
+        entries = huggingface_hub.HfApi().list_repo_tree(repository, revision=commit)
+        return {one.path: one.size for one in entries if isinstance(one, RepoFile)}
+
+
+def read_range(repository: str, *, commit: str, name: str, start: int, stop: int, at: str) -> bytes:
+    """Return a part of a file of a model's repository, from byte `start` to before `stop`; raises as find_commit."""
+    import huggingface_hub
+    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils._http import hf_raise_for_status, http_stream_backoff
+
+    url = huggingface_hub.hf_hub_url(repository, name, revision=commit)
+    headers = {**build_hf_headers(), "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+    with (
+        hub_errors(_model(f"{name} of {repository}", at=at), fetch=True),
+        http_stream_backoff("GET", url, headers=headers, follow_redirects=True) as response,
+    ):
+        hf_raise_for_status(response)
+        skipped = 0 if response.status_code == 206 else start  # a mirror may send all of the file
+        found = bytearray()
+        for chunk in response.iter_bytes():
+            found += chunk
+            if len(found) >= skipped + stop - start:
+                break
+        return bytes(found[skipped : skipped + stop - start])
+
+
+def fetch_files(
+    repository: str, *, commit: str, files: Mapping[str, int], at: str, fetch: bool, report: Report = no_report
+) -> Path:
+    """Return the folder with files of a model; those that are not on this machine are downloaded, if `fetch` is true.
+
+    `files` are names, with their bytes. No request is made if all of them are there. Raises the errors of find_commit,
+    and StorageUnavailable or StorageNotWritable if the files can't be saved.
+    """
+    import huggingface_hub
+
+    snapshot = _snapshot(repository, commit=commit)
+    with hub_errors(_model(repository, at=at), fetch=fetch):
+        missing = [name for name in files if not (snapshot / name).is_file()]
+        if missing and not fetch:
+            raise FileNotFoundError(missing[0])
+        download = partial(huggingface_hub.hf_hub_download, repository, revision=commit)
+        tasks = [partial(download, name) for name in missing]
+        _run_all(tasks, poll=lambda: report(*_measure(snapshot, files)))
+    return snapshot
+
+
+def find_folder(repository: str, *, commit: str) -> Path | None:
+    """Return the folder of a commit's files on this machine, of which some may be missing; None if it has none."""
+    found = _snapshot(repository, commit=commit)
+    return found if found.is_dir() else None
 
 
 def fetch_data_file(repository: str, *, name: str, revision: str | None, at: str, fetch: bool) -> Path:
     """Return the path of a file of a dataset; without `fetch`, nothing is downloaded.
 
-    Raises the errors of fetch_snapshot, with DataNotOnThisMachine and InvalidData instead of NotOnThisMachine and
+    Raises the errors of fetch_files, with DataNotOnThisMachine and InvalidData instead of NotOnThisMachine and
     InvalidModel.
     """
     import huggingface_hub
 
-    wanted = _Wanted(f"{name} of {repository}", at, InvalidData, DataNotOnThisMachine, "a file")
-    with _hub_errors(wanted, fetch=fetch):
+    wanted = Wanted(f"{name} of {repository}", at, InvalidData, DataNotOnThisMachine, "a file")
+    with hub_errors(wanted, fetch=fetch):
         found = huggingface_hub.hf_hub_download(
             repository, name, repo_type="dataset", revision=revision, local_files_only=not fetch
         )
         return Path(found)
 
 
-@contextmanager
-def _hub_errors(wanted: _Wanted, *, fetch: bool) -> Iterator[None]:
-    """Raise every error of the hub's client as one of ours."""
-    import huggingface_hub
-
-    try:
-        _limit_silence(huggingface_hub.get_session())
-        yield
-    except Exception as error:  # the hub's client and its transport have no other base class of errors
-        if not fetch:
-            problem = f"{wanted.name} is not on this machine"
-            raise wanted.absent(problem, at=wanted.at, fix="A run downloads it") from error
-        raise _explain(error, wanted) from error
+def _model(name: str, *, at: str) -> Wanted:
+    return Wanted(name, at, InvalidModel, NotOnThisMachine, "a folder")
 
 
-def _limit_silence(client: "httpx2.Client") -> None:
-    """Add a timeout to requests of the hub's client that have none."""
-    hooks = client.event_hooks
-    if _limit_request not in hooks["request"]:
-        client.event_hooks = {**hooks, "request": [*hooks["request"], _limit_request]}
-
-
-def _limit_request(request: "httpx2.Request") -> None:
-    limits = request.extensions.get("timeout", {})
-    request.extensions["timeout"] = {
-        part: _ANSWER_SECONDS if limits.get(part) is None else limits[part]
-        for part in ("connect", "read", "write", "pool")
-    }
-
-
-def _explain(error: Exception, wanted: _Wanted) -> KubedistillError:
-    """Return the error of a failed download; only an answer about what is wanted is an error of the job."""
-    chain = _causes(error)
-    if isinstance(chain[-1], OSError) and chain[-1].errno in _DISK:
-        return _explain_disk(chain[-1])
-    at = wanted.at
-    problem = f"{wanted.name} can't be downloaded from the hub ({first_line(error)})"
-    if _refuses_token(chain):
-        fix = "Set HF_TOKEN to a token that may read it; in a cluster, with a Secret of spec.pods.envFromSecrets"
-        return BadCredentials(problem, at=at, fix=fix)
-    if _is_about_job(chain):
-        return wanted.invalid(problem, at=at, fix=f"Check the name, the revision and HF_TOKEN, or use {wanted.instead}")
-    fix = f"Check the network, proxy and HF_ENDPOINT, or use {wanted.instead}; files that were downloaded are kept"
-    return HubUnavailable(problem, at=at, fix=fix)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and its causes, down to the hub's answer or the network's error, which is the last one."""
-    from huggingface_hub import errors
-
-    transport = errors.HfHubHTTPError.__bases__[0]  # from the client's HTTP library, which depends on its version
-    chain = [error]
-    while not isinstance(chain[-1], transport) and (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
-    return chain
-
-
-def _explain_disk(error: OSError) -> KubedistillError:
-    """Return the storage error for the folder of the hub's files on this machine."""
+def _snapshot(repository: str, *, commit: str) -> Path:
     from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
 
-    try:
-        with storage_errors(Path(constants.HF_HUB_CACHE), whole=False):
-            raise error
-    except KubedistillError as explained:
-        return explained
+    folder = repo_folder_name(repo_id=repository, repo_type="model")
+    return Path(constants.HF_HUB_CACHE, folder, "snapshots", commit)
 
 
-def _status(chain: Sequence[BaseException]) -> int | None:
-    """Return the status of the hub's answer, or None if there was no answer."""
-    from huggingface_hub.errors import HfHubHTTPError
+def _measure(snapshot: Path, files: Mapping[str, int]) -> tuple[int, int]:
+    """Return the bytes on this machine, with those of files that are not complete, and the bytes in all."""
+    done, total = sum(size for name, size in files.items() if (snapshot / name).exists()), sum(files.values())
+    for path in (snapshot.parents[1] / "blobs").glob("*.incomplete"):
+        with contextlib.suppress(FileNotFoundError):  # it was just completed
+            done += path.stat().st_size
+    return min(done, total), total
 
-    root = chain[-1]
-    return root.response.status_code if isinstance(root, HfHubHTTPError) else None
 
+def _run_all(tasks: Sequence[Callable[[], str]], *, poll: Callable[[], None]) -> None:
+    """Run tasks in a few threads, and `poll` meanwhile; raises the first error of either without waiting for others.
 
-def _is_about_job(chain: Sequence[BaseException]) -> bool:
-    """Return whether the hub, or its client before the request, says that the job can't have what it wants.
-
-    If the client is offline by its settings, or has only a part of it, a retry would not help either.
+    The threads end with the process: a driver that is told to stop does not wait for its downloads.
     """
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    waiting, stopped = iter(tasks), threading.Event()
+    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
-    status = _status(chain)
-    if status is not None:
-        return status < 500 and status not in _TRANSIENT
-    root = chain[-1]
-    if isinstance(root, json.JSONDecodeError):  # a page of a proxy or similar, instead of the hub's answer
-        return False
-    return isinstance(root, ValueError | OfflineModeIsEnabled | LocalEntryNotFoundError)
+    def work() -> None:
+        while not stopped.is_set() and (task := next(waiting, None)) is not None:
+            try:
+                task()
+            except Exception as error:  # raised again by the caller
+                ended.put(error)
+            else:
+                ended.put(None)
 
-
-def _refuses_token(chain: Sequence[BaseException]) -> bool:
-    """Return whether the hub refused the token, or requires one; a missing repository also gives 404 or 401."""
-    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
-
-    root = chain[-1]
-    if isinstance(root, RepositoryNotFoundError):
-        return isinstance(root, GatedRepoError)
-    return _status(chain) in (401, 403) and not isinstance(root, DisabledRepoError)
+    for _ in range(min(_DOWNLOADS, len(tasks))):
+        threading.Thread(target=work, daemon=True, name="hub-download").start()
+    left = len(tasks)
+    try:
+        while left:
+            with contextlib.suppress(queue.Empty):
+                error = ended.get(timeout=_POLL_SECONDS)
+                left -= 1
+                if error is not None:
+                    raise error
+            poll()
+    finally:
+        stopped.set()

@@ -1,10 +1,8 @@
-"""Models: folders of checkpoints, their digests and their sizes."""
+"""Models: what is known of a checkpoint, and the digests of its files."""
 
 import hashlib
 import json
-import math
 import os
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +10,15 @@ from pathlib import Path
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
 from kubedistill.json_values import Json, JsonObject, as_object
-from kubedistill.paths import HUB_SCHEME, local_path
-from kubedistill_runtime.hub import fetch_snapshot
 from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.store import Store
 
 DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
 _DIGESTS = "digests"
-_WEIGHTS = "*.safetensors"
-_IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", _WEIGHTS)
-_TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt")
+WEIGHTS = "*.safetensors"
+TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt")
+DESCRIPTION = (*TOKENIZER, "*.py")
+"""A model's files, except its weights."""
 _TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 _POSITIONS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions",
@@ -33,15 +30,25 @@ _LONG_ROPE = ("longrope", "su")
 _EXTENDED_ALREADY = frozenset(
     {*_LONG_ROPE, "llama3", "yarn", "telechat3-yarn", "deepseek_yarn", "deepseek_llama_scaling"}
 )
-_SAVE = "Point it at a folder that transformers' save_pretrained wrote"
+
+
+@dataclass(frozen=True, slots=True)
+class HubSnapshot:
+    """A commit of a model of the hub."""
+
+    repository: str
+    commit: str
+    files: Mapping[str, int]
+    """The files that load it, with their bytes: its configuration, its tokenizer and its weights in one form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint on this machine."""
+    """A checkpoint whose configuration and tokenizer are on this machine."""
 
     source: str
     path: Path
+    """Folder of the configuration and the tokenizer; of a model that is not of the hub, also of the weights."""
     digest: str
     """The hub's commit, or the sha256 of the folder's files; with "+code" if its own Python code may run."""
     parameters: int
@@ -49,6 +56,8 @@ class Model:
     trust_remote_code: bool = False
     template_variables: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     """What its chat template is given in addition to the messages."""
+    hub: HubSnapshot | None = None
+    """Where its weights come from; None if they are in its folder."""
 
     @property
     def max_positions(self) -> int | None:
@@ -87,61 +96,7 @@ def original_positions(config: Mapping[str, Json]) -> int | None:
     return None
 
 
-def find_model(
-    source: str,
-    *,
-    revision: str | None,
-    trust_remote_code: bool,
-    data_root: Path,
-    store: Store | None,
-    at: str,
-    fetch: bool = True,
-) -> Model:
-    """Find a model's folder, identify it and read its sizes.
-
-    Without a store, a folder is not identified, since that reads all of it. Without `fetch`, nothing is downloaded.
-    Raises InvalidModel, naming the field `at`, if there is no usable checkpoint, and the errors of fetch_snapshot.
-    """
-    path, identity = _find_folder(
-        source, revision=revision, patterns=_IDENTITY, data_root=data_root, at=at, fetch=fetch
-    )
-    config = _read_config(path, at=at)
-    parameters = sum(_count_parameters(file, at=at) for file in _weight_files(path, at=at))
-    if store is not None:
-        identity = identity or folder_digest(path, store=store)
-    return Model(
-        source=source,
-        path=path,
-        digest=f"{identity}+code" if trust_remote_code else identity,
-        parameters=parameters,
-        config=config,
-        trust_remote_code=trust_remote_code,
-    )
-
-
-def find_tokenizer(source: str, *, data_root: Path, store: Store | None, at: str, fetch: bool = True) -> Model:
-    """Find a folder with a tokenizer and its chat template; weights are not needed, and not identified.
-
-    Takes and raises the same as find_model.
-    """
-    path, identity = _find_folder(source, revision=None, patterns=_TOKENIZER, data_root=data_root, at=at, fetch=fetch)
-    if store is not None:
-        identity = identity or folder_digest(path, store=store, patterns=_TOKENIZER)
-    return Model(source=source, path=path, digest=identity, parameters=0, config=_read_config(path, at=at))
-
-
-def _find_folder(
-    source: str, *, revision: str | None, patterns: Sequence[str], data_root: Path, at: str, fetch: bool
-) -> tuple[Path, str]:
-    """Return the folder of a source, and its commit if it is of the hub, else an empty string."""
-    if not source.startswith(HUB_SCHEME):
-        return _folder(source, data_root=data_root, at=at), ""
-    repository = source.removeprefix(HUB_SCHEME)
-    path = fetch_snapshot(repository, revision=revision, patterns=patterns, at=at, fetch=fetch)
-    return path, path.name
-
-
-def folder_digest(path: Path, *, store: Store, patterns: Sequence[str] = _IDENTITY) -> str:
+def folder_digest(path: Path, *, store: Store, patterns: Sequence[str] = (*DESCRIPTION, WEIGHTS)) -> str:
     """Return the sha256 of a model folder's files."""
     files = sorted({file for pattern in patterns for file in path.glob(pattern)})
     return digest({file.name: file_digest(file, store=store) for file in files})
@@ -231,50 +186,3 @@ def _rope_kind(rope: Mapping[str, Json]) -> str:
 def _has_own_code(path: Path) -> bool:
     files = (path / name for name in ("config.json", "tokenizer_config.json"))
     return any(b'"auto_map"' in file.read_bytes() for file in files if file.exists())
-
-
-def _folder(source: str, *, data_root: Path, at: str) -> Path:
-    path = local_path(
-        source, root=data_root, at=at, fix="Use hf://, a file:// URI or a path", error=InvalidModel
-    ).resolve()
-    if not path.is_dir():
-        raise InvalidModel(f"{path} is not a folder", at=at, fix=_SAVE)
-    return path
-
-
-def _read_config(path: Path, *, at: str) -> JsonObject:
-    config = read_object(path / "config.json", at=at, fix=_SAVE)
-    if not (path / "tokenizer.json").exists():
-        raise InvalidModel(f"{path} has no tokenizer.json", at=at, fix="Save the fast tokenizer next to the weights")
-    return config
-
-
-def _weight_files(path: Path, *, at: str) -> list[Path]:
-    """Return the weight files; if an index lists them, other files have the same weights in another form."""
-    index = path / "model.safetensors.index.json"
-    if index.exists():
-        names = set(map(str, as_object(read_object(index, at=at, fix=_SAVE).get("weight_map")).values()))
-        if missing := sorted(name for name in names if not (path / name).exists()):
-            raise InvalidModel(f"{path} has no {missing[0]}", at=at, fix="Download or save it again")
-        return [path / name for name in sorted(names)]
-    weights = sorted(path.glob(_WEIGHTS))
-    if not weights:
-        raise InvalidModel(f"{path} has no {_WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
-    return weights
-
-
-def _count_parameters(path: Path, *, at: str) -> int:
-    """Return the number of parameters in a safetensors header: https://huggingface.co/docs/safetensors (format)."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        size = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
-        counted = sum(math.prod(entry["shape"]) for entry in tensors)
-    except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
-        raise InvalidModel(f"{path} is not a safetensors file", at=at, fix="Download or save it again") from error
-    if size != path.stat().st_size:
-        problem = f"{path} has {path.stat().st_size} bytes, but its header says {size}"
-        raise InvalidModel(problem, at=at, fix="Download or save it again")
-    return counted

@@ -44,6 +44,15 @@ class Progress:
         """Report what is being loaded, before any work is counted."""
         self._publish(StageProgress(at=now(), state="Loading", message=message))
 
+    def downloading(self, what: str, done: int, total: int) -> None:
+        """Report the bytes of a download, before any work is counted; raises Stopped if a stop was requested."""
+        message = f"downloading {what}: {done / 1e9:.1f} of {total / 1e9:.1f} GB"
+        self._publish(
+            StageProgress(at=now(), state="Loading", done=done, total=total, unit="bytes", message=message[:1024])
+        )
+        if self.asked_to_stop():
+            raise _stopped()
+
     @contextmanager
     def part(self, *, before: int, total: int) -> Iterator[None]:
         """Report the work of the block as a part of a total, of which so much is done already."""
@@ -78,11 +87,15 @@ class Progress:
             )
         )
         if state == "Stopping":
-            raise Stopped("the stage was asked to stop", fix="Start the job again to continue from here")
+            raise _stopped()
 
     def _publish(self, progress: StageProgress) -> None:
         self._held = max(self._held, self.gpus())
         self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds(), "gpus": self._held}))
+
+
+def _stopped() -> Stopped:
+    return Stopped("the stage was asked to stop", fix="Start the job again to continue from here")
 
 
 def now() -> str:

@@ -30,7 +30,7 @@ from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.checks.task import check_task
 from kubedistill_runtime.choices import Choices, choose, find_student, find_teacher
 from kubedistill_runtime.data_files import data_sources, root_path
-from kubedistill_runtime.hub import DataNotOnThisMachine, NotOnThisMachine
+from kubedistill_runtime.hub_errors import DataNotOnThisMachine, NotOnThisMachine
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.redaction import AT as REDACTED_AT
 from kubedistill_runtime.storage.store import locate_store

@@ -479,7 +479,7 @@ def test_what_is_not_there_is_refused_before_a_model_is_fetched(
     name: str, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: list[str] = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **_: fetched.append(repository))
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fetched.append("the hub"))
     path, at = MISTAKES[name]
     job_folder.set("teachers.0.model.source", "hf://nobody/large")
     job_folder.set(path, "nowhere")

@@ -9,8 +9,9 @@ import pytest
 from kubedistill.errors import BadCredentials, HubUnavailable, InvalidData, InvalidManifest, KubedistillError
 from kubedistill_runtime.checks.input import place_of, read_split
 from kubedistill_runtime.data_files import describe_hub_files, find_data
-from kubedistill_runtime.datasets import HubFile, forget_revisions, parse_hub_uri
+from kubedistill_runtime.datasets import HubFile, parse_hub_uri
 from kubedistill_runtime.keys import resolve
+from kubedistill_runtime.revisions import forget_revisions
 from kubedistill_runtime.validation import validate
 from support.job_folder import JobFolder
 from support.loopback_hub import FILE, Serve, answer, hang_up, serving, use, use_empty_cache

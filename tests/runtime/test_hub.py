@@ -19,7 +19,8 @@ from kubedistill.errors import (
     StorageNotWritable,
     StorageUnavailable,
 )
-from kubedistill_runtime.hub import NotOnThisMachine, fetch_snapshot
+from kubedistill_runtime.hub import fetch_files, find_commit, list_files
+from kubedistill_runtime.hub_errors import NotOnThisMachine
 from support.job_folder import JobFolder
 from support.loopback_hub import COMMIT, FILE, Serve, answer, hang_up, say_nothing, serving, use, use_empty_cache
 from support.messages import check_facts
@@ -82,8 +83,10 @@ def endpoint(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         yield address
 
 
-def fetch(repository: str = "organization/name", *, fetch: bool = True) -> Path:
-    return fetch_snapshot(repository, revision=None, patterns=["*.json"], at=AT, fetch=fetch)
+def fetch(repository: str = "organization/name") -> Path:
+    commit = find_commit(repository, revision=None, at=AT, fetch=True)
+    files = list_files(repository, commit=commit, at=AT)
+    return fetch_files(repository, commit=commit, files=files, at=AT, fetch=True)
 
 
 @pytest.mark.parametrize(("endpoint", "kind"), ANSWERS.values(), ids=ANSWERS, indirect=["endpoint"])
@@ -103,7 +106,9 @@ def test_a_hub_that_comes_back_is_asked_again(tmp_path: Path, monkeypatch: pytes
                     fetch()
             else:
                 assert (fetch() / "config.json").read_bytes() == b"1"
-    assert (fetch() / "config.json").read_bytes() == b"1", "what is on this machine needs no hub"
+    assert find_commit("organization/name", revision=None, at=AT, fetch=True) == COMMIT
+    there = fetch_files("organization/name", commit=COMMIT, files={"config.json": 1}, at=AT, fetch=True)
+    assert (there / "config.json").read_bytes() == b"1", "what is on this machine needs no hub"
 
 
 DISKS = {errno.ENOSPC: StorageUnavailable, errno.EDQUOT: StorageUnavailable, errno.EROFS: StorageNotWritable}
@@ -116,9 +121,9 @@ def test_a_disk_that_cannot_hold_the_files_is_said_as_such(
     def fail(*_: object, **__: object) -> str:
         raise OSError(number, os.strerror(number), str(tmp_path / "blob"))
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(StorageUnavailable) as refused:
-        fetch()
+        fetch_files("organization/name", commit=COMMIT, files={"config.json": 1}, at=AT, fetch=True)
     assert (type(refused.value), refused.value.at) == (DISKS[number], str(tmp_path / "cache"))
 
 
@@ -130,7 +135,9 @@ def test_an_impossible_name_is_the_jobs_fault(repository: str) -> None:
 
 def test_nothing_is_asked_where_nothing_is_to_be_fetched() -> None:
     with pytest.raises(NotOnThisMachine):
-        fetch(fetch=False)
+        find_commit("organization/name", revision=None, at=AT, fetch=False)
+    with pytest.raises(NotOnThisMachine):
+        fetch_files("organization/name", commit=COMMIT, files={"config.json": 1}, at=AT, fetch=False)
 
 
 def run(job_folder: JobFolder, **environment: str) -> dict[str, str]:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest, forget_digests
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model, file_digest, folder_digest, forget_digests
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART, write_model
 from support.messages import CheckMessage
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def find(source: str, *, store: Store, root: Path = Path("/"), trust: bool = False) -> Model:
-    return find_model(source, revision=None, trust_remote_code=trust, data_root=root, store=store, at=AT)
+    return find_model(source, trust_remote_code=trust, data_root=root, store=store, at=AT)
 
 
 def remove(name: str) -> Spoil:
@@ -243,12 +243,3 @@ def test_digests_that_are_forgotten_are_taken_again(folder: Path, store: Store) 
 def test_a_copy_elsewhere_has_the_same_digest(folder: Path, store: Store, tmp_path: Path) -> None:
     write_model(tmp_path / "copy", size=2)
     assert folder_digest(tmp_path / "copy", store=store) == folder_digest(folder, store=store)
-
-
-def test_a_hub_model_is_known_by_its_commit(
-    folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    snapshot = folder.rename(tmp_path / commit)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
-    assert find("hf://organisation/name", store=store).digest == commit

@@ -10,7 +10,8 @@ import pytest
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.chat import load_chat_format
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.student import load_language_model
 from support.job_folder import QUICKSTART
@@ -71,7 +72,7 @@ def edit(path: Path, **values: Any) -> None:
 
 def find(folder: Path, *, trust: bool) -> Model:
     store = Store(folder.parent / "store")
-    return find_model(str(folder), revision=None, trust_remote_code=trust, data_root=folder, store=store, at=AT)
+    return find_model(str(folder), trust_remote_code=trust, data_root=folder, store=store, at=AT)
 
 
 @pytest.mark.parametrize("what", LOADERS)

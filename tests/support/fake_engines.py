@@ -10,8 +10,10 @@ import numpy as np
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, ignore
+from kubedistill_runtime.weights import materialize
 
 Reply = Callable[[Sequence[int], int], Sequence[int]]
 """The ids of a reply to (prompt ids, seed), without a stop token."""
@@ -96,8 +98,9 @@ class FunctionEngines:
         self.warmed += 1
 
     @contextlib.contextmanager
-    def open(self, serving: Serving) -> Iterator[FunctionEngine]:
+    def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[FunctionEngine]:
         self.opened += 1
+        materialize(serving.model, report=report)
         yield self.engine
 
     def hardware(self, *, gpus: int) -> str:

@@ -11,7 +11,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.utils import _http
 
-from kubedistill_runtime import hub
+from kubedistill_runtime import hub_errors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILE = {"X_Repo_Commit": COMMIT, "ETag": '"abc"'}
@@ -76,4 +76,4 @@ def use_empty_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(_http.time, "sleep", lambda _: None)
-    monkeypatch.setattr(hub, "_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(hub_errors, "_ANSWER_SECONDS", 0.3)

@@ -9,8 +9,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubedistill.errors import EngineLost
+from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.batch_engine import Advance
+from kubedistill_runtime.serving.downloads import materialize_for_actor
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, ignore
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ class ActorEngine:
     lanes = 1
     repeats = True
 
-    def __init__(self, serving: Serving, *, using_actor: UsingActor) -> None:
-        self._serving, self._using_actor = serving, using_actor
+    def __init__(self, serving: Serving, *, using_actor: UsingActor, report: Report = no_report) -> None:
+        self._serving, self._using_actor, self._report = serving, using_actor, report
         self._opened = False
         self._turn = Lock()
         self._batches = count()
@@ -63,7 +65,11 @@ class ActorEngine:
 
     def load_weights(self, model: Model) -> None:
         """Replace the weights, also for an engine that is started later."""
-        self._call("load_weights", str(model.path))
+        import ray
+
+        with self._turn, self._started_actor() as actor:
+            folder = materialize_for_actor(model, actor, report=self._report)
+            ray.get(actor.load_weights.remote(str(folder)))
         self._serving = replace(self._serving, model=model)
 
     def peak_bytes(self) -> int:
@@ -93,7 +99,8 @@ class ActorEngine:
                 if not self._opened:
                     model = {"model": self._serving.model.source}
                     log.info("engine starting", extra=model)
-                    ray.get(actor.open.remote(self._serving))
+                    folder = materialize_for_actor(self._serving.model, actor, report=self._report)
+                    ray.get(actor.open.remote(replace(self._serving, model=replace(self._serving.model, path=folder))))
                     log.info("engine ready", extra=model)
                     self._opened = True
                 yield actor

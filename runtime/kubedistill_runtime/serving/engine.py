@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kubedistill.contract import Hardware
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.models import Model
 
 
@@ -136,8 +137,11 @@ class Engines(Protocol):
         """Prepare for an engine that will be needed soon."""
         ...
 
-    def open(self, serving: Serving) -> AbstractContextManager[Engine]:
-        """Start an engine; when the context ends, it is stopped and its memory is released."""
+    def open(self, serving: Serving, *, report: Report = no_report) -> AbstractContextManager[Engine]:
+        """Start an engine; when the context ends, it is stopped and its memory is released.
+
+        `report` receives the progress of the download of its weights.
+        """
         ...
 
     def hardware(self, *, gpus: int) -> str:

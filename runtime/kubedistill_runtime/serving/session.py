@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, KubedistillError
 from kubedistill_runtime.dependencies import missing_dependency
+from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.actor_engine import ActorEngine
 from kubedistill_runtime.serving.engine import Engine, Serving
@@ -116,9 +117,9 @@ class LocalEngines:
                 ray.kill(actor)
 
     @contextlib.contextmanager
-    def open(self, serving: Serving) -> Iterator[Engine]:
+    def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[Engine]:
         """Start an engine for a model; it is stopped when the context ends."""
-        engine = ActorEngine(serving, using_actor=self.using_actor)
+        engine = ActorEngine(serving, using_actor=self.using_actor, report=report)
         try:
             yield engine
         finally:

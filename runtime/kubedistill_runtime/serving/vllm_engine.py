@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
+from kubedistill_runtime.serving.downloads import nodes_of_this_actor
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.refusals import is_lost, refusal
@@ -25,7 +26,7 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; each engine gets its actual size
-    "HF_HUB_OFFLINE": "1",  # models are folders already
+    "HF_HUB_OFFLINE": "1",  # models are folders already, which other processes have downloaded
 }
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
 """For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
@@ -125,6 +126,10 @@ class VllmActor:
     def peak_bytes(self) -> int:
         """Return the peak memory of this process, in bytes."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def nodes(self) -> list[str]:
+        """Return the ids of the Ray nodes of the engine's processes."""
+        return nodes_of_this_actor()
 
     def process_id(self) -> int:
         """Return the id of this process, for cleanup after a kill."""

@@ -16,6 +16,7 @@ from kubedistill.report.models import Example, Funnel, ModelSource, Provenance, 
 from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
+from kubedistill_runtime.checkpoints import find_model
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.curation.selection import choose_answers
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
@@ -24,7 +25,7 @@ from kubedistill_runtime.evaluation.metrics.normalization import find_equality
 from kubedistill_runtime.evaluation.prices import student_price, why_unpriced
 from kubedistill_runtime.evaluation.students import Students, compare_students
 from kubedistill_runtime.evaluation.teachers import TestedTeachers, read_teachers, score_teachers
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import now
 from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
@@ -101,7 +102,6 @@ def _distilled(context: StageContext) -> Model:
     folder = store.path(f"{trained_folder(store, context.keys['student'])}/model")
     model = find_model(
         str(folder),
-        revision=None,
         trust_remote_code=context.choices.student.trust_remote_code,
         data_root=folder,
         store=store,

@@ -1,9 +1,12 @@
 """Train: train the student on the samples."""
 
+from functools import partial
+
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import TrainSummary
 from kubedistill_runtime.checks.yields import check_distributions
+from kubedistill_runtime.serving.downloads import materialize_for_workers
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import TRAINED, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import remove_states, take_claim
@@ -43,6 +46,7 @@ def _train(context: StageContext) -> TrainedFigures:
     folder = artifact_folder("student", choices.keys["student"])
     if needs_ray(workers, gpus):
         context.engines.start_ray()
+    materialize_for_workers(choices.student, report=partial(context.progress.downloading, choices.student.source))
     return train_on_workers(
         Assignment(
             student=choices.student,

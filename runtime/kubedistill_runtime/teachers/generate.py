@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StoredModel
@@ -71,7 +72,7 @@ def generate_answers(
     tokens = 0
     if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
-        with engines.open(serving) as engine:
+        with engines.open(serving, report=partial(progress.downloading, serving.model.source)) as engine:
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -24,6 +24,7 @@ from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.training.progress_channel import LocalChannel, ProgressChannel, RemoteChannel
 from kubedistill_runtime.training.sample_store import open_samples
+from kubedistill_runtime.weights import materialize
 
 if TYPE_CHECKING:
     from ray.train import Result, ScalingConfig
@@ -147,7 +148,8 @@ def _work(config: _Config) -> TrainedFigures | None:
         nonlocal stopping
         stopping = channel.publish(step, steps, figures | saved)
 
-    language_model = load_language_model(assignment.student)
+    source = replace(assignment.student, path=materialize(assignment.student))
+    language_model = load_language_model(source)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
     loop = Loop(
         student.to(device),
@@ -159,17 +161,16 @@ def _work(config: _Config) -> TrainedFigures | None:
         Hooks(save, report, lambda: stopping, time.monotonic),
     )
     state = loop.run(read_latest(store, assignment.folder))
-    return _publish(assignment, language_model, state, store=store) if collective.rank == 0 else None
+    return _publish(assignment, language_model, state, source=source, store=store) if collective.rank == 0 else None
 
 
 def _publish(
-    assignment: Assignment, language_model: "PreTrainedModel", state: "State", *, store: Store
+    assignment: Assignment, language_model: "PreTrainedModel", state: "State", *, source: Model, store: Store
 ) -> TrainedFigures:
-    """Publish the trained student and its companions at once, unless it exists; returns the published summary."""
+    """Publish the trained student and the companions of its source, unless it exists; returns the published summary."""
     from kubedistill_runtime.training.companions import explicit_stop_ids, write_companions
     from kubedistill_runtime.training.student import save_language_model
 
-    source = assignment.student
     with tempfile.TemporaryDirectory() as folder:
         staging = Store(Path(folder))
         dtype = source.config.get("dtype") or source.config.get("torch_dtype")

@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM
 
 from kubedistill.errors import BadCredentials, InvalidInput, InvalidModel
 from kubedistill_runtime.chat import load_chat_format
+from kubedistill_runtime.checkpoints import find_tokenizer
 from kubedistill_runtime.endpoints.client import Client, open_client
 from kubedistill_runtime.endpoints.endpoint import Endpoint
-from kubedistill_runtime.models import find_tokenizer
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from kubedistill_runtime.checkpoints import find_model
 from kubedistill_runtime.export import FORMATS
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART
 
@@ -34,6 +35,6 @@ def test_an_export_may_be_the_source_of_the_next_job(tmp_path: Path) -> None:
 
     def find(path: Path) -> Model:
         store = Store(tmp_path / "store")
-        return find_model(str(path), revision=None, trust_remote_code=False, data_root=path, store=store, at="x")
+        return find_model(str(path), trust_remote_code=False, data_root=path, store=store, at="x")
 
     assert find(tmp_path / "out").digest == find(QUICKSTART / "student").digest

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
 
@@ -22,6 +23,4 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngines]:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Model:
-    return find_model(
-        "teacher", revision=None, trust_remote_code=False, data_root=QUICKSTART, store=Store(tmp_path), at="teacher"
-    )
+    return find_model("teacher", trust_remote_code=False, data_root=QUICKSTART, store=Store(tmp_path), at="teacher")

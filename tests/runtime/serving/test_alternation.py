@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from kubedistill.errors import InvalidModel, Stopped
 from kubedistill.stored import read_stored
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.alternation import (
     MAX_ROUNDS,
     MIN_ROUNDS,
@@ -223,9 +224,7 @@ def copy_student(folder: Path, **changes: object) -> Model:
     config = json.loads((folder / "config.json").read_text())
     values = {name: value for name, value in {**config, **changes}.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(values))
-    return find_model(
-        str(folder), revision=None, trust_remote_code=False, data_root=folder, store=Store(folder.parent), at="student"
-    )
+    return find_model(str(folder), trust_remote_code=False, data_root=folder, store=Store(folder.parent), at="student")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +265,6 @@ def test_weights_loaded_into_an_engine_answer_as_in_an_engine_of_their_own(
         shake(tmp_path / name, tied=tied)
         models[name] = find_model(
             str(tmp_path / name),
-            revision=None,
             trust_remote_code=False,
             data_root=tmp_path,
             store=Store(tmp_path),

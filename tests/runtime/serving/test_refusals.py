@@ -20,7 +20,8 @@ from torch.distributed import DistBackendError
 
 from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, MissingDependency, ModelDoesNotFit
 from kubedistill_runtime.chat import load_stop_ids
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
 from kubedistill_runtime.serving.engine import Sampling, Serving
@@ -283,5 +284,5 @@ def test_a_real_engine_says_why_it_refuses(change: Any, reason: str, engines: Lo
 
 
 def serving_of(folder: Path, store: Path) -> Serving:
-    model = find_model(str(folder), revision=None, trust_remote_code=False, data_root=folder, store=Store(store), at=AT)
+    model = find_model(str(folder), trust_remote_code=False, data_root=folder, store=Store(store), at=AT)
     return Serving(model, max_model_len=128, stop_ids=load_stop_ids(model), at=AT)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from kubedistill_runtime.answers import NO_TOKEN
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.checkpoints import find_tokenizer
 from kubedistill_runtime.endpoints.endpoint import Position, Reply, Token
-from kubedistill_runtime.models import Model, find_tokenizer
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.teachers.tokens import TextOnly, TokenReader, find_bytes, make_reader
 from support.job_folder import QUICKSTART

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from kubedistill_runtime.chat import load_stop_ids
-from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.checkpoints import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.companions import write_companions
 from kubedistill_runtime.training.student import load_language_model, save_language_model
@@ -21,9 +22,7 @@ IDS_L = np.random.default_rng(0).integers(5, VOCABULARY, 48).tolist()
 
 
 def find(folder: Path, *, store: Store) -> Model:
-    return find_model(
-        str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="spec.student.model"
-    )
+    return find_model(str(folder), trust_remote_code=False, data_root=folder, store=store, at="spec.student.model")
 
 
 def export(source: Path, store: Store, *, dtype: str | None = None, **changed: Any) -> Path:

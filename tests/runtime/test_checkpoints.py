@@ -1,0 +1,279 @@
+"""Models of the hub: the real client against a hub on loopback, down to the bytes that are sent."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+from safetensors.numpy import save, save_file
+
+from kubedistill.errors import BadCredentials, HubUnavailable, InvalidModel, KubedistillError, Stopped
+from kubedistill_runtime.checkpoints import find_model, find_tokenizer
+from kubedistill_runtime.hub import find_commit
+from kubedistill_runtime.hub_errors import NotOnThisMachine
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.weights import materialize
+from support.job_folder import write_model
+from support.local_hub import TOKEN, LocalHub, Repository, serve_hub
+from support.loopback_hub import use, use_empty_cache
+from support.messages import CheckMessage
+
+AT = "spec.student.model.source"
+NAME = "organization/name"
+SOURCE = f"hf://{NAME}"
+DESCRIPTION = {"config.json", "tokenizer.json"}
+LARGE = 3 * 2**20
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_empty_cache(tmp_path / "cache", monkeypatch)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    with serve_hub() as hub:
+        use(hub.address, monkeypatch)
+        yield hub
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_model(tmp_path / "model", size=2)
+    save_file({"weight": np.ones(LARGE // 4, np.float32)}, tmp_path / "model" / "model.safetensors")
+    return tmp_path / "model"
+
+
+def find(store: Store | None, *, commit: str | None = None, fetch: bool = True) -> Model:
+    commit = commit or find_commit(NAME, revision=None, at=AT, fetch=fetch)
+    return find_model(
+        SOURCE, commit=commit, trust_remote_code=False, data_root=Path("/"), store=store, at=AT, fetch=fetch
+    )
+
+
+def test_finding_a_model_downloads_no_weights(hub: LocalHub, folder: Path, store: Store) -> None:
+    commit = hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    assert (model.digest, model.parameters) == (commit, LARGE // 4)
+    assert {path.name for path in model.path.iterdir()} == DESCRIPTION
+    assert hub.sent.pop("model.safetensors") <= 200_000
+    assert set(hub.sent) == DESCRIPTION
+
+
+def test_what_a_commit_consists_of_is_asked_once(hub: LocalHub, folder: Path, store: Store) -> None:
+    commit = hub.repository(NAME).push_folder(folder)
+    before = find(store, commit=commit)
+    hub.reset()
+    assert find(store, commit=commit) == before
+    assert hub.requests == []
+
+
+def test_a_header_that_is_long_is_read_whole(hub: LocalHub, folder: Path, store: Store) -> None:
+    tensors = {f"model.layers.{number:04}.weight": np.zeros(3, np.float16) for number in range(3000)}
+    save_file(tensors, folder / "model.safetensors")
+    hub.repository(NAME).push_folder(folder)
+    assert find(store).parameters == 9000
+    assert sum("blobs" in one for one in hub.requests) == 2
+
+
+FORMS: dict[str, tuple[Callable[[Path], dict[str, bytes]], set[str]]] = {
+    "one file": (lambda _: {}, {"model.safetensors"}),
+    "an index": (
+        lambda folder: {
+            "model-1.safetensors": save({"a": np.zeros(3, np.float32)}),
+            "model-2.safetensors": save({"b": np.zeros(4, np.float32)}),
+            "model.safetensors.index.json": b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}',
+        },
+        {"model-1.safetensors", "model-2.safetensors"},
+    ),
+    "the form of Mistral's programs": (
+        lambda folder: {"consolidated.safetensors": (folder / "model.safetensors").read_bytes()}, {"model.safetensors"},
+    ),
+    "folders and other formats": (
+        lambda folder: {"onnx/model.onnx": b"1", "original/model.safetensors": b"2", "pytorch_model.bin": b"3",
+                        "adapter.safetensors": b"4", "original/params.json": b"{}", "README.md": b"5"},
+        {"model.safetensors"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_files_that_load_a_model_are_downloaded_and_no_others(
+    form: str, hub: LocalHub, folder: Path, store: Store
+) -> None:
+    more, weights = FORMS[form]
+    hub.repository(NAME).push_folder(folder, **more(folder))
+    index = {name for name in more(folder) if name.endswith("index.json")}
+    path = materialize(find(store))
+    assert {file.name for file in path.iterdir()} == DESCRIPTION | index | weights
+
+
+def test_weights_that_are_there_need_no_hub(
+    hub: LocalHub, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    path = materialize(model)
+    assert (path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    use("http://127.0.0.1:9", monkeypatch)
+    assert materialize(find(store)) == path
+    assert find(None, fetch=False).parameters == model.parameters, "without the record of the store"
+
+
+def test_a_download_reports_its_bytes_and_can_be_stopped(hub: LocalHub, folder: Path, store: Store) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model, reports = find(store), list[tuple[int, int]]()
+    materialize(model, report=lambda done, total: reports.append((done, total)))
+    assert model.hub is not None
+    assert reports[-1] == (sum(model.hub.files.values()),) * 2
+    (model.path / "model.safetensors").unlink()
+
+    def stop(_done: int, _total: int) -> None:
+        raise Stopped("the stage was asked to stop", fix="Start again")
+
+    with pytest.raises(Stopped):
+        materialize(model, report=stop)
+
+
+def test_a_transfer_that_breaks_off_continues_where_it_was(
+    hub: LocalHub, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 2**18)
+    hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    hub.reset()
+    hub.cuts += [2**20, 2**20]
+    path = materialize(model)
+    size = (folder / "model.safetensors").stat().st_size
+    assert (path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert hub.sent["model.safetensors"] == size, "nothing is sent twice"
+
+
+def test_a_download_that_was_killed_keeps_its_complete_files(hub: LocalHub, folder: Path, store: Store) -> None:
+    shards = {f"model-{number}.safetensors": save({"a": np.full(3, number)}) for number in (1, 2)}
+    (folder / "model.safetensors").unlink()
+    hub.repository(NAME).push_folder(folder, **shards)
+    model = find(store)
+    (materialize(model) / "model-2.safetensors").unlink()
+    hub.reset()
+    materialize(model)
+    assert set(hub.sent) <= {"model-2.safetensors"}
+
+
+def test_two_processes_download_a_file_once(hub: LocalHub, folder: Path, store: Store) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    hub.reset()
+    threads = [threading.Thread(target=materialize, args=(model,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert hub.sent["model.safetensors"] == (folder / "model.safetensors").stat().st_size
+
+
+def test_a_hub_that_is_busy_is_asked_again(hub: LocalHub, folder: Path, store: Store) -> None:
+    hub.repository(NAME).push_folder(folder)
+    hub.busy += [(429, {"Retry_After": "1"})] * 2
+    commit = find_commit(NAME, revision=None, at=AT, fetch=True)
+    describe = find_tokenizer(SOURCE, commit=commit, data_root=Path("/"), store=store, at=AT)
+    hub.busy += [(503, {})]
+    assert find(store).path == describe.path
+    assert hub.busy == []
+
+
+def test_a_gated_model_needs_a_token_at_once(
+    hub: LocalHub, folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch, check_message: CheckMessage
+) -> None:
+    hub.repository(NAME, gated=True).push_folder(folder)
+    with pytest.raises(BadCredentials) as refused:
+        find(store)
+    check_message(refused.value, AT, NAME, "HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody")
+    with pytest.raises(BadCredentials):
+        find(store)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert find(store).parameters == LARGE // 4
+
+
+def without(*names: str) -> Callable[[Repository, Path], None]:
+    def push(repository: Repository, folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+        repository.push_folder(folder, **{"pytorch_model.bin": b"1"})
+
+    return push
+
+
+REFUSED: dict[str, tuple[Callable[[Repository, Path], None], str]] = {
+    "no weights as safetensors": (without("model.safetensors"), "safetensors"),
+    "no fast tokenizer": (without("tokenizer.json"), "tokenizer.json"),
+    "no configuration": (without("config.json"), "config.json"),
+    "an empty repository": (lambda repository, _: repository.push({}) and None, "config.json"),
+    "a branch that is gone": (lambda repository, _: None, "main"),
+    "weights that are cut": (
+        lambda repository, folder: repository.push_folder(
+            folder, **{"model.safetensors": (folder / "model.safetensors").read_bytes()[:-1]}
+        ) and None,
+        "model.safetensors",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_repository_without_a_usable_checkpoint_is_refused(
+    case: str, hub: LocalHub, folder: Path, store: Store
+) -> None:
+    push, named = REFUSED[case]
+    push(hub.repository(NAME), folder)
+    with pytest.raises(InvalidModel) as refused:
+        find(store)
+    assert (refused.value.at, NAME in refused.value.problem) == (AT, True)
+    assert named in str(refused.value) or case == "a branch that is gone"
+    assert hub.sent["model.safetensors"] <= 200_000
+
+
+ENDPOINTS: dict[str, tuple[str, type[KubedistillError]]] = {
+    "no scheme": ("hub.example.com", InvalidModel),
+    "nothing listens": ("http://127.0.0.1:9", HubUnavailable),
+    "no hub": ("{hub}/mirror", InvalidModel),
+}
+
+
+@pytest.mark.parametrize("case", ENDPOINTS)
+def test_a_wrong_address_of_the_hub_is_named(
+    case: str, hub: LocalHub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, kind = ENDPOINTS[case]
+    monkeypatch.setenv("HF_ENDPOINT", address.format(hub=hub.address))
+    use(address.format(hub=hub.address), monkeypatch)
+    with pytest.raises(KubedistillError) as refused:
+        find(store)
+    assert (type(refused.value), refused.value.at) == (kind, AT)
+    assert "HF_ENDPOINT" in str(refused.value)
+
+
+def test_without_downloads_only_what_is_there_is_used(hub: LocalHub, folder: Path, store: Store) -> None:
+    commit = hub.repository(NAME).push_folder(folder)
+    with pytest.raises(NotOnThisMachine):
+        find(store, fetch=False)
+    find(store)
+    hub.reset()
+    assert find(store, fetch=False).digest == commit
+    with pytest.raises(NotOnThisMachine):
+        find(None, fetch=False)
+    assert hub.requests == []
+
+
+def test_of_a_tokenizer_nothing_else_is_downloaded(hub: LocalHub, folder: Path, store: Store) -> None:
+    commit = hub.repository(NAME).push_folder(folder, **{"modeling.py": b"1"})
+    found = find_tokenizer(SOURCE, commit=commit, data_root=Path("/"), store=store, at=AT)
+    assert (found.digest, set(hub.sent)) == (commit, DESCRIPTION)
