@@ -9,9 +9,9 @@ from kubedistill.cli.output import print_json, say, say_line
 from kubedistill.cli.program import with_program_name
 from kubedistill.cli.runtime import ask_runtime
 from kubedistill.contract.events import Finding, ValidatedEvent
-from kubedistill.errors import EXIT_BAD_INPUT, InvalidData
+from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, InvalidManifest
 from kubedistill.manifest.loading import load_manifest
-from kubedistill.paths import locate
+from kubedistill.paths import local_path, locate
 from kubedistill.runtime_process import has_checks, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -32,7 +32,7 @@ def validate(
     """Check a manifest, its records, models and tokenizers, and list everything that would make a run fail."""
     job = load_manifest(manifest)
     if quick:
-        found = ValidatedEvent(problems=[], notes=[], unchecked=[])
+        found = ValidatedEvent(problems=_check_exports(job), notes=[], unchecked=[])
     elif has_checks():
         found = _ask_runtime(manifest, config_maps=configmap or [], as_json=as_json)
     else:
@@ -52,9 +52,21 @@ def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> Va
     return ask_runtime([*arguments, "--validate"], answer=ValidatedEvent, as_json=as_json)
 
 
-def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
-    """Check what needs no runtime: that the data files exist."""
+def _check_exports(job: DistillationJob) -> list[Finding]:
+    """Check that students are exported to paths."""
     problems = []
+    for index, export in enumerate(job.spec.export):
+        try:
+            if export.uri is not None:
+                local_path(export.uri, root=Path(), at=f"spec.export[{index}].uri")
+        except InvalidManifest as error:
+            problems.append(Finding.of(error))
+    return problems
+
+
+def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
+    """Check what needs no runtime: where students are exported, and that the data files exist."""
+    problems = _check_exports(job)
     for split in ("train", "validation", "test"):
         source = getattr(job.spec.data, split)
         if source is None or source.uri is None:
@@ -62,8 +74,8 @@ def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
         path = locate(source.uri, root=folder, at=f"spec.data.{split}.uri").path
         if path is not None and (problem := _problem_of(path)):
             fix = "Paths without a scheme are relative to the manifest's folder"
-            problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))
-    return ValidatedEvent(problems=[Finding.of(one) for one in problems], notes=[], unchecked=[_NO_RUNTIME])
+            problems.append(Finding.of(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix)))
+    return ValidatedEvent(problems=problems, notes=[], unchecked=[_NO_RUNTIME])
 
 
 def _problem_of(path: Path) -> str:

@@ -123,6 +123,18 @@ def test_quick_looks_at_no_file(called: Callable, manifest: str) -> None:
     assert called("validate", manifest, "--quick").returncode == 0
 
 
+@pytest.mark.usefixtures("without_runtime", "data")
+@pytest.mark.parametrize("arguments", [(), ("--quick",)])
+def test_without_the_runtime_an_export_to_a_hub_is_refused(
+    arguments: tuple[str, ...], called: Callable, manifest: str, tmp_path: Path, check_message: CheckMessage
+) -> None:
+    path = tmp_path / manifest
+    path.write_text(path.read_text() + "  export: [{uri: 'hf://me/student'}]\n")
+    refused = called("validate", manifest, *arguments)
+    assert refused.returncode == 2
+    check_message(refused.stderr, "InvalidManifest", "spec.export[0].uri", "'hf'", "file://")
+
+
 def test_bad_manifest_is_named_with_line_and_field(
     called: Callable, manifest: str, tmp_path: Path, check_message: CheckMessage
 ) -> None:
