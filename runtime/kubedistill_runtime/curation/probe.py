@@ -4,6 +4,7 @@ A job ends early only if chance does not explain the answers: if just enough of 
 among those of the probe would occur less than once in a million probes.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks.reasoning import to_target
 from kubedistill_runtime.teachers.probe import Judge
 
+log = logging.getLogger(__name__)
 CERTAIN = 1e-6
 _REASONS, _EXAMPLES = 3, 2
 
@@ -39,11 +41,16 @@ class _Findings:
     """The first answer that was rejected for each reason."""
 
     def describe(self) -> str:
-        """Return how many answers were rejected for which reason, with examples."""
+        """Return how many answers were rejected for which reason, with records as examples.
+
+        More people may read a job than its data, so the answers themselves are only logged.
+        """
         top = [reason for reason, _ in self.rejected.most_common(_REASONS)]
         counts = ", ".join(f"{self.rejected[reason]} {reason}" for reason in top)
-        shown = ", ".join(_quote(self.examples[reason]) for reason in top[:_EXAMPLES])
-        return f"{counts}; for example {shown}"
+        shown = [self.examples[reason] for reason in top[:_EXAMPLES]]
+        for reason, one in zip(top, shown, strict=False):
+            log.warning("%s: the answer to %s", reason, _quote(one))
+        return f"{counts}; for example {', '.join(one.record.id for one in shown)}"
 
 
 def make_judge(spec: Spec, train: Iterable[Record], *, shortest: bool = False) -> Judge:
@@ -65,7 +72,8 @@ def make_judge(spec: Spec, train: Iterable[Record], *, shortest: bool = False) -
                     f"of {found.records} prompts of train, picked from {total:,} by a hash, {count} have an answer "
                     f"{good}, so {least:.1%} cannot be reached ({found.describe()})",
                     at=at,
-                    fix="No other prompt was sent. Fix prompts, task or the teacher's settings, or lower the ratio",
+                    fix="No other prompt was sent. Fix prompts, task or the teacher's settings, or lower the ratio; "
+                    "driver.log quotes the answers",
                 )
         return found.kept < found.records
 

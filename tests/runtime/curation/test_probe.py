@@ -70,13 +70,17 @@ def test_few_good_answers_are_certain_to_be_too_few(kept: int, records: int, lea
     assert is_certain(kept, records, least=least) == certain
 
 
-def test_the_message_counts_the_reasons_and_shows_two_answers(check_message: CheckMessage) -> None:
+def test_the_message_counts_the_reasons_and_names_two_records_whose_answers_are_logged(
+    check_message: CheckMessage, caplog: pytest.LogCaptureFixture
+) -> None:
     texts = ["perhaps " * 20] * 9 + [""] * 6 + ["yes"]
     answers = [answer(record, text) for record, text in zip(PROMPTS, texts, strict=False)]
     with pytest.raises(LowYield) as low:
         make_judge(spec_of(), PROMPTS)(answers, 300)
     assert low.value.at == "spec.curation.minKeepRatio"
     check_message(low.value, 16, 300, "70.0%", 9, "WrongFormat", 6, "Empty", "train-000000", "train-000009")
+    assert "perhaps" not in str(low.value), "the status of a job has no answers"
+    assert 'train-000000: "perhaps perhaps' in caplog.text
 
 
 def cut(count: int) -> Iterable[AnsweredRecord]:

@@ -71,7 +71,7 @@ def test_d24_a_teacher_that_does_badly_is_asked_no_more_than_a_probe(
     with pytest.raises(LowYield) as low:
         runner.run("Prepare", "Generate")
     assert low.value.at == "spec.curation.minKeepRatio"
-    check_message(low.value, 16, 40, "70.0%", "16 WrongFormat", "maybe")
+    check_message(low.value, 16, 40, "70.0%", "16 WrongFormat", "train-000004")
     assert len(runner.engines.engine.asked) == 16
     runner.job_folder.set("curation.minKeepRatio", 0.0)
     summary = runner.run("Generate").summary
