@@ -10,6 +10,7 @@ from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
 from kubedistill.paths import find_store_problem
 from kubedistill_runtime.checks.balance import check_max_share
+from kubedistill_runtime.checks.engine_args import check_engine_args
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -76,6 +77,7 @@ def validate(job: StageJob) -> Findings:
     if uri is not None and (problem := find_store_problem(uri)) is not None:  # on this machine, --store replaces it
         found.notes.append(f"spec.storage.uri: {problem}, so the job cannot run in a cluster")
     data = _check_data(job, found)
+    found.attempt(lambda: check_engine_args(job.spec))
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_routing(job.spec))
     found.attempt(lambda: check_selection(job.spec))

@@ -14,7 +14,7 @@ _VENDORS: dict[EndpointApi, str] = {"OpenAI": "https://api.openai.com/v1", "Anth
 _AZURE = "url and apiVersion are required with api: AzureOpenAI, and apiVersion belongs to it alone"
 _NO_TOKENS = "tokenizer can't be set with api: Anthropic, which gives no tokens"
 
-TemplateValue = Annotated[str, Field(min_length=1, max_length=256), ONE_LINE]
+ScalarText = Annotated[str, Field(min_length=1, max_length=256), ONE_LINE]
 
 
 def _read_scalar(text: str) -> bool | int | float | str:
@@ -40,13 +40,25 @@ class TeacherModel(Model):
     """Precision of weights and cache. Auto: Float32 on a CPU, the checkpoint's own precision on a GPU."""
     quantization: Annotated[str, Field(min_length=1, max_length=32), ONE_LINE] | None = None
     """vLLM's name of a quantization method. Absent: the checkpoint's own."""
+    kv_cache_dtype: Annotated[str, Field(min_length=1, max_length=32), ONE_LINE] | None = None
+    """vLLM's name of the precision of the cache, such as fp8. Absent: the model's own. Refused on CPUs."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of GPUs that share each layer, 1 to 64; keep it within a node."""
     pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of GPU groups that share the layers in sequence, 1 to 64; they may span nodes."""
+    expert_parallel: bool = False
+    """Give each GPU some of the experts of a mixture-of-experts model, and not a part of every expert. Ignored on
+    CPUs."""
+    gpu_memory_utilization: Annotated[float | None, Field(ge=0.1, le=1)] = None
+    """Fraction of the memory of each GPU for weights, activations and cache, 0.1 to 1. Absent: vLLM's default. Ignored
+    on CPUs."""
+    engine_args: Annotated[dict[str, ScalarText], Field(max_length=32)] = Field(default_factory=dict)
+    """Further arguments of vLLM for batches, scheduling, cache, compilation and kernels, at most 32, such as
+    max_num_seqs: "512". true, false and numbers are read as such. All other arguments are refused by name. Ignored on
+    CPUs."""
     trust_remote_code: bool = False
     """Let the checkpoint run its own Python code. Leave it off unless you have read that code."""
-    chat_template_kwargs: Annotated[dict[str, TemplateValue], Field(max_length=16)] = Field(default_factory=dict)
+    chat_template_kwargs: Annotated[dict[str, ScalarText], Field(max_length=16)] = Field(default_factory=dict)
     """Variables of its chat template, at most 16, such as enable_thinking: "false". true, false and numbers are read as
     such, everything else is a string. A variable that the template does not have is refused."""
 
@@ -54,6 +66,11 @@ class TeacherModel(Model):
     def template_variables(self) -> dict[str, bool | int | float | str]:
         """The variables of its chat template, with their values as Python has them."""
         return {name: _read_scalar(text) for name, text in self.chat_template_kwargs.items()}
+
+    @property
+    def engine_arguments(self) -> dict[str, bool | int | float | str]:
+        """The further arguments of vLLM, with their values as Python has them."""
+        return {name: _read_scalar(text) for name, text in self.engine_args.items()}
 
     @property
     def gpus(self) -> int:

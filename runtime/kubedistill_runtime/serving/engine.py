@@ -1,7 +1,7 @@
 """The interface of inference engines."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -73,8 +73,15 @@ class Serving:
     """The largest number of alternatives in any request."""
     stop_ids: tuple[int, ...] = ()
     quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    """vLLM's name of the precision of the cache on GPUs; None: the model's own."""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    expert_parallel: bool = False
+    gpu_memory_utilization: float | None = None
+    """Fraction of each GPU's memory that the engine uses; None: vLLM's default."""
+    engine_arguments: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """Further arguments of vLLM on GPUs."""
     constraint: Constraint | None = None
     """The form that replies may be forced into; an engine without one needs no tokenizer."""
     date: datetime.date | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.root_cause import describe_cause
+from kubedistill_runtime.serving.arguments import engine_arguments
 from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
 from kubedistill_runtime.serving.downloads import nodes_of_this_actor
 from kubedistill_runtime.serving.engine import Sampling, Serving
@@ -31,11 +32,6 @@ _ENVIRONMENT = {
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
 """For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
 _FIRST_BATCH = -1
-_MAX_SEQUENCES = 256
-_MAX_CACHE_BYTES = 2**30
-_GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
-"""One backend, so that a form has one meaning. A model that may write white space within JSON may write only that."""
-_DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
 
 
 class VllmActor:
@@ -139,32 +135,4 @@ class VllmActor:
 def _start(serving: Serving) -> "LLM":
     from vllm import LLM
 
-    return LLM(
-        str(serving.model.path),
-        dtype=_DTYPES[serving.dtype],
-        quantization=serving.quantization,
-        trust_remote_code=serving.model.trust_remote_code,
-        tensor_parallel_size=serving.tensor_parallel_size,
-        pipeline_parallel_size=serving.pipeline_parallel_size,
-        max_model_len=serving.max_model_len,
-        max_num_seqs=_MAX_SEQUENCES,
-        # Chunked prefill resets a request's random generator, which kills the CPU engine. After a kill, the same
-        # prompts must run through the same kernels again.
-        enable_chunked_prefill=False,
-        enable_prefix_caching=False,
-        max_num_batched_tokens=max(serving.max_model_len, 8192),
-        kv_cache_memory_bytes=_cache_bytes(serving),
-        enforce_eager=True,
-        max_logprobs=max(serving.k, 1),
-        logprobs_mode="raw_logprobs",
-        skip_tokenizer_init=serving.constraint is None,
-        structured_outputs_config=_GRAMMARS,
-        disable_log_stats=True,
-    )
-
-
-def _cache_bytes(serving: Serving) -> int:
-    """Return the size of the KV cache: a full batch up to a limit, but at least one request of maximum length."""
-    weights = serving.model.memory_bytes(dtype=serving.dtype, tokens=0)
-    one = serving.model.memory_bytes(dtype=serving.dtype, tokens=2 * serving.max_model_len) - weights
-    return max(one, min(_MAX_SEQUENCES * one, _MAX_CACHE_BYTES), 64 * 2**20)
+    return LLM(**engine_arguments(serving))

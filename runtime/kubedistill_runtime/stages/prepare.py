@@ -7,6 +7,7 @@ from kubedistill.contract.artifacts import RowsFigures, SamplesFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill_runtime.checks.balance import check_max_share
+from kubedistill_runtime.checks.engine_args import check_cache_dtypes, check_engine_args, describe_ignored
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -61,7 +62,13 @@ def run(context: StageContext) -> Outcome:
         objective_reason=choices.objective_reason,
         top_logprobs=choices.k,
         judged=judged,
-        notes=[*describe_hub_files(job), *rows.notes, *describe_judged(test, spec=job.spec), *notes],
+        notes=[
+            *describe_hub_files(job),
+            *describe_ignored(job.spec, hardware=job.hardware_of("Generate")),
+            *rows.notes,
+            *describe_judged(test, spec=job.spec),
+            *notes,
+        ],
         report=report,
     )
     if not are_filled(job.spec.export, data_root=root_path(job.data_root), store=store, key=keys["export"]):
@@ -78,6 +85,8 @@ def _check_request(context: StageContext) -> None:
     for teacher in choices.teachers:
         check_teacher_length(teacher)
     check_student_length(choices.student, spec=job.spec)
+    check_engine_args(job.spec)
+    check_cache_dtypes(job.spec, hardware=job.hardware_of("Generate"))
     check_sample_limit(job.spec)
     check_routing(job.spec)
     check_selection(job.spec)

@@ -18,7 +18,10 @@ from kubedistill_runtime.teachers.requests import GenerationResult, Request
 
 # Settings that affect speed, not results. Whether a checkpoint's code may run is part of the model's digest.
 _PLACEMENT = frozenset(
-    {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
+    {
+        "source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "expert_parallel",
+        "gpu_memory_utilization", "engine_args", "trust_remote_code",
+    }
 )  # fmt: skip
 
 
@@ -85,6 +88,10 @@ class ServedTeacher:
             date=date_for(self.model, self.date),
             tensor_parallel_size=self.spec.tensor_parallel_size,
             pipeline_parallel_size=self.spec.pipeline_parallel_size,
+            expert_parallel=self.spec.expert_parallel,
+            kv_cache_dtype=self.spec.kv_cache_dtype,
+            gpu_memory_utilization=self.spec.gpu_memory_utilization,
+            engine_arguments=self.spec.engine_arguments,
             hardware=self.hardware,
             at=f"{self.at}.model.source",
         )
