@@ -70,6 +70,7 @@ EVERY_SETTING = Settings.model_validate_json(
                 "gpu": {
                     "nodeSelector": {"nvidia.com/gpu.present": "true"}, "tolerations": [_NVIDIA_TAINT],
                     "ephemeralStorage": "100Gi", "runtimeClassName": "nvidia",
+                    "env": {"NCCL_SOCKET_IFNAME": "eth1"}, "resources": {"rdma/hca": 1},
                 },
             },
             "cpuResources": {"cpu": "500m", "memory": "4Gi", "ephemeralStorage": "2Gi"},

@@ -171,6 +171,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pools.*.cpuPerGpu": (_LAYOUT, "pool.cpu_per_gpu"),
     "pools.*.hostMemoryPerGpu": (_LAYOUT, "pool.host_memory_per_gpu"),
     "pools.*.ephemeralStorage": (_LAYOUT, "pool.ephemeral_storage"),
+    "pools.*.env": (_PODS, "placement.pool.env"),
+    "pools.*.resources": (_PODS, "placement.pool.resources"),
     "pools.*.runtimeClassName": (_PODS, "pool.runtime_class_name"),
     "pools.*.pricePerGpuHour": (f"{_DECISIONS}/requests.py", "known.price_per_gpu_hour"),
     "pools.*.allowedNamespaces": (_LAYOUT, "pool.allowed_namespaces"),

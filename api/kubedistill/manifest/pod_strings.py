@@ -20,6 +20,14 @@ _QUALIFIED = f"^({DOMAIN}/)?{LABEL}$"
 _VALUE = f"^({LABEL})?$"
 _RESOURCE = f"^{DOMAIN}/{LABEL}$"
 _QUOTA = "requests."
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_OUR_VARIABLES = (
+    r"^(KUBEDISTILL_.*|RAY_.*|KUBERNETES_.*|PATH|HOME|USER|PYTHON.*|NVIDIA_VISIBLE_DEVICES|OMP_NUM_THREADS"
+    r"|HF_HOME|HF_HUB_OFFLINE|VLLM_CACHE_ROOT|VLLM_ENABLE_V1_MULTIPROCESSING|VLLM_LOGGING_LEVEL|VLLM_NO_USAGE_STATS"
+    r"|TRITON_CACHE_DIR|TORCHINDUCTOR_CACHE_DIR|FLASHINFER_WORKSPACE_BASE|CUDA_CACHE_PATH"
+    r"|([Hh][Tt][Tt][Pp][Ss]?|[Nn][Oo])_([Pp][Rr][Oo][Xx][Yy])|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE)$"
+)
+"""Variables of pods that the operator, the images or the runtime set."""
 _PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*(:[0-9]{1,5})?"
 _IMAGE = f"^({_HOST}/)?{_PART}(/{_PART})*" + r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@[a-z0-9]+:[0-9a-f]{32,128})?$"
@@ -42,6 +50,15 @@ def _check_resource(value: str, info: ValidationInfo) -> str:
             f'"{value}" has a domain that is too long; Shorten it to {_MAX_DOMAIN - len(_QUOTA)} characters'
         )
     return value
+
+
+def _check_variable(name: str, info: ValidationInfo) -> str:
+    """Check the name of an environment variable, which must not be one that the operator or the runtime sets."""
+    if not is_stored(info) and not re.fullmatch(_VARIABLE, name):
+        raise ValueError(f'"{name}" is not an environment variable; Use letters, digits and underscores')
+    if not is_stored(info) and re.match(_OUR_VARIABLES, name):
+        raise ValueError(f'"{name}" is a variable that kubedistill sets itself; Remove it')
+    return name
 
 
 def _domain_of(value: str) -> str:
@@ -80,3 +97,13 @@ Image = Annotated[
     Field(min_length=1, max_length=512, json_schema_extra={"pattern": _IMAGE}),
     AfterValidator(partial(_check, pattern=_IMAGE, problem=_IMAGE_RULE)),
 ]
+VariableName = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=128,
+        json_schema_extra={"pattern": _VARIABLE, "not": {"pattern": _OUR_VARIABLES}},
+    ),
+    AfterValidator(_check_variable),
+]  # fmt: skip
+VariableValue = Annotated[str, Field(max_length=1024, pattern=r"^[ -#%-~]*$")]
+"""No dollar sign: Kubernetes replaces $(NAME) in variables."""

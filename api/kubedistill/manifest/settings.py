@@ -7,7 +7,15 @@ from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.config import JsonDict
 
 from kubedistill.labels import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
-from kubedistill.manifest.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
+from kubedistill.manifest.pod_strings import (
+    GpuResource,
+    Image,
+    LabelKey,
+    LabelValue,
+    TolerationKey,
+    VariableName,
+    VariableValue,
+)
 from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import DATA_KEY, DOMAIN, NAME, ONE_LINE, Model, Name, Uri
 from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
@@ -20,6 +28,7 @@ ProxyUrl = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https?
 NoProxy = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-A-Za-z0-9._:/*\[\]]+$")]
 Source = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[a-z][a-z0-9+.-]*:[!-~]*$")]
 UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+ExtendedCount = Annotated[int, Field(ge=1, le=1024)]
 GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -89,6 +98,10 @@ class Pool(Model):
     """Memory that a pod requests per GPU, or in total if it has none."""
     ephemeral_storage: Quantity | None = None
     """Local disk that each pod requests. Absent: none."""
+    env: Annotated[dict[VariableName, VariableValue], Field(max_length=64)] = Field(default_factory=dict)
+    """Environment variables of its pods, such as NCCL_SOCKET_IFNAME. Those that kubedistill sets itself are refused."""
+    resources: Annotated[dict[GpuResource, ExtendedCount], Field(max_length=8)] = Field(default_factory=dict)
+    """Extended resources that each of its pods with GPUs requests, such as RDMA devices, and how many."""
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of its pods, such as nvidia. Absent: the default of the nodes."""
     price_per_gpu_hour: Annotated[float | None, Field(ge=0, le=10_000)] = None
@@ -280,12 +293,14 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _check_pools(self) -> Self:
-        """Check that pools with GPUs select their nodes."""
+        """Check that pools with GPUs select their nodes, and that GPUs are requested once."""
         for name, pool in self.pools.items():
             if not pool.node_selector and pool.gpus_per_node:
                 raise ValueError(
                     f"pools.{name}.nodeSelector is required for a pool with GPUs; name a label of its nodes"
                 )
+            if pool.gpu_resource in pool.resources:
+                raise ValueError(f"pools.{name}.resources contains {pool.gpu_resource}, its gpuResource; remove it")
         return self
 
     @model_validator(mode="after")

@@ -25,6 +25,15 @@ _COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.jso
 _LINUX = {"kubernetes.io/os": "linux"}
 # CUDA images ask for all GPUs, and NVIDIA's container runtime gives them even to pods that requested none.
 _NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
+_CACHES_PATH = "/kubedistill/caches"
+_CACHES = {
+    "VLLM_CACHE_ROOT": f"{_CACHES_PATH}/vllm",
+    "TRITON_CACHE_DIR": f"{_CACHES_PATH}/triton",
+    "TORCHINDUCTOR_CACHE_DIR": f"{_CACHES_PATH}/inductor",
+    "FLASHINFER_WORKSPACE_BASE": f"{_CACHES_PATH}/flashinfer",
+    "CUDA_CACHE_PATH": f"{_CACHES_PATH}/cuda",
+}
+"""Where the libraries of pods with GPUs keep what they compile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,11 @@ def storage_volumes(request: ChildRequest) -> tuple[Volume, ...]:
     return (Volume("storage", STORAGE_PATH, {"persistentVolumeClaim": {"claimName": request.volume_claim}}),)
 
 
+def cache_volumes(placement: Placement) -> tuple[Volume, ...]:
+    """Return the volume of the caches of compiled kernels, for pods with GPUs; empty for others, which compile none."""
+    return (Volume("caches", _CACHES_PATH, {"emptyDir": {}}),) if placement.gpus else ()
+
+
 def driver_volumes(request: ChildRequest) -> tuple[Volume, ...]:
     """Return the volumes of a driver: its job, the data in ConfigMaps, and the store."""
     job = Volume("job", JOB_PATH, {"configMap": {"name": request.name}}, read_only=True)
@@ -104,7 +118,9 @@ def container(
     `keys` are further variables, each from one key of a Secret.
     """
     settings = request.settings
-    variables = {**({} if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
+    of_pool = placement.pool.env if placement.pool else {}
+    own = {**(_CACHES if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
+    variables = {**of_pool, **own}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
     return {
         "name": name,
@@ -177,12 +193,15 @@ def _ca_volumes(settings: Settings) -> tuple[Volume, ...]:
 
 
 def _resources(placement: Placement, *, limit_cpu: bool) -> Manifest:
-    """Limit memory and GPUs to the request. A CPU limit would only leave idle cores unused, so it is a setting."""
-    gpus = {placement.pool.gpu_resource: str(placement.gpus)} if placement.pool and placement.gpus else {}
+    """Limit memory and devices to the request. A CPU limit would only leave idle cores unused, so it is a setting."""
+    devices: dict[str, str] = {}
+    if placement.pool and placement.gpus:
+        others = {name: str(count) for name, count in placement.pool.resources.items()}
+        devices = {placement.pool.gpu_resource: str(placement.gpus), **others}
     disk = {"ephemeral-storage": placement.ephemeral_storage} if placement.ephemeral_storage else {}
     return {
-        "requests": {"cpu": placement.cpu, "memory": placement.memory, **disk, **gpus},
-        "limits": {**({"cpu": placement.cpu} if limit_cpu else {}), "memory": placement.memory, **gpus},
+        "requests": {"cpu": placement.cpu, "memory": placement.memory, **disk, **devices},
+        "limits": {**({"cpu": placement.cpu} if limit_cpu else {}), "memory": placement.memory, **devices},
     }
 
 

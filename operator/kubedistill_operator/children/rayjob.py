@@ -7,6 +7,7 @@ from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout, Placement, WorkerGroup
 from kubedistill_operator.children.pods import (
     Volume,
+    cache_volumes,
     container,
     driver_command,
     driver_volumes,
@@ -77,7 +78,7 @@ def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> M
 def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> Manifest:
     """Return a group of workers, which never restart in place: the cluster replaces a pod, maybe on a better node."""
     placement = group.placement
-    volumes = (*storage_volumes(request), _shared_memory(placement))
+    volumes = (*storage_volumes(request), *cache_volumes(placement), _shared_memory(placement))
     worker = container(
         request, WORKER_CONTAINER, image=image, placement=placement, volumes=volumes, environment=_RAY_VARIABLES
     ) | {"ports": _ports(_METRICS)}
