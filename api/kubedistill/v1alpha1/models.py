@@ -231,7 +231,7 @@ class StudentResources(Model):
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Number of training workers, 1 to 1,024. They share the global batch, so results do not depend on their number."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=16)] = 0
-    """GPUs per worker, 0 to 16. 0 trains on CPU."""
+    """GPUs per worker. 0 trains on CPU; more than 1 is refused, since a worker uses one."""
 
 
 class Student(Model):

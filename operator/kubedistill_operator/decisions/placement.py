@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubedistill.errors import InvalidInput
+from kubedistill.manifest.limits import check_gpus_per_worker
 from kubedistill.manifest.settings import Settings
 from kubedistill.paths import local_path, locate
 from kubedistill.v1alpha1 import Spec
@@ -63,6 +64,7 @@ def _refused(candidate: Candidate) -> Obstacle | None:
             pools=settings.pools,
             create_service_accounts=settings.rbac.create_service_accounts,
         )
+        check_gpus_per_worker(candidate.spec)
         check_pool_limits(candidate.spec, namespace=candidate.namespace, settings=settings)
     except InvalidInput as error:  # not allowed, larger than any node, or never admitted
         return Obstacle(error.reason, str(error))

@@ -68,7 +68,7 @@ def test_w12_w13_a_rayjob_whose_end_is_not_reported_is_shown_and_ends_the_run(
 ) -> None:
     cluster.spec = small_spec(
         childRetentionSeconds=86_400,
-        student={"model": {"source": "student"}, "resources": {"pool": "h100", "workers": 2, "gpusPerWorker": 4}},
+        student={"model": {"source": "student"}, "resources": {"pool": "h100", "workers": 8, "gpusPerWorker": 1}},
     )
     name = succeed(cluster, "Train")
     assert reason_of(cluster, "Progressing") == ("True", "Train")

@@ -104,6 +104,17 @@ def test_s2_s3_a_job_that_cannot_start_says_why_and_starts_once_it_is_fixed(
     assert cluster.created
 
 
+def test_s2_a_training_worker_holds_no_gpu_that_it_does_not_use(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
+    student = {"model": {"source": "student"}, "resources": {"pool": "h100", "workers": 2, "gpusPerWorker": 4}}
+    cluster.spec = small_spec(student=student)
+    cluster.settle()
+    assert reason_of(cluster, "Validated") == ("False", "InvalidManifest")
+    check_message(cluster.status.message, "gpusPerWorker", "workers: 8")
+    assert cluster.created == []
+
+
 @pytest.mark.parametrize("field", ["spec.storage.volumeClaim", "settings.storage.volumeClaim"])
 @pytest.mark.parametrize("modes", [None, ("ReadWriteOnce",)])
 def test_s3_a_claim_is_named_by_the_field_that_names_it_and_looked_for_every_15_s(
