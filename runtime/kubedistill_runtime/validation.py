@@ -8,6 +8,7 @@ from typing import TypeVar
 from kubedistill.contract import StageJob
 from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
+from kubedistill.manifest.limits import check_gpus_per_worker
 from kubedistill.paths import find_store_problem
 from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.engine_args import check_engine_args
@@ -77,6 +78,7 @@ def validate(job: StageJob) -> Findings:
     if uri is not None and (problem := find_store_problem(uri)) is not None:  # on this machine, --store replaces it
         found.notes.append(f"spec.storage.uri: {problem}, so the job cannot run in a cluster")
     data = _check_data(job, found)
+    found.attempt(lambda: check_gpus_per_worker(job.spec))
     found.attempt(lambda: check_engine_args(job.spec))
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_routing(job.spec))

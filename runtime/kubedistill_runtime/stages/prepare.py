@@ -3,11 +3,15 @@
 Prepare needs no accelerator, and loads no tokenizer if the store has the records already.
 """
 
+from collections.abc import Callable
+
 from kubedistill.contract.artifacts import RowsFigures, SamplesFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
+from kubedistill.manifest.limits import check_gpus_per_worker
 from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.engine_args import check_cache_dtypes, check_engine_args, describe_ignored
+from kubedistill_runtime.checks.engines import engines_on_gpus
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -28,6 +32,7 @@ from kubedistill_runtime.checks.yields import check_distributions, check_yields
 from kubedistill_runtime.data_files import data_sources, describe_hub_files, root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
+from kubedistill_runtime.serving.vllm_check import check_engines
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, publish, read_figures
 
@@ -37,13 +42,23 @@ def run(context: StageContext) -> Outcome:
 
     Raises InvalidInput before anything is written, and LowYield if an artifact that exists holds too little.
     """
-    job, choices, store, keys = context.job, context.choices, context.store, context.keys
     _check_request(context)
-    if find(store, "rows", keys["rows"]).complete:
-        notes = check_student_on_rows(job, choices, store=store)
-    else:
-        context.progress.loading("reading records and tokenizers")
-        notes = _make_rows(context)
+    with check_engines(engines_on_gpus(context.choices, store=context.store)) as read_replies:
+        notes = _prepare_rows(context, read_replies=read_replies)
+    return _finish(context, notes)
+
+
+def _prepare_rows(context: StageContext, *, read_replies: Callable[[], list[str]]) -> list[str]:
+    """Make the rows artifact, unless it exists; return notes about the student and the engines."""
+    if find(context.store, "rows", context.keys["rows"]).complete:
+        return [*check_student_on_rows(context.job, context.choices, store=context.store), *read_replies()]
+    context.progress.loading("reading records and tokenizers")
+    return _make_rows(context, read_replies=read_replies)
+
+
+def _finish(context: StageContext, notes: list[str]) -> Outcome:
+    """Check what the rows artifact has, and return the figures of the stage."""
+    job, choices, store, keys = context.job, context.choices, context.store, context.keys
     rows = read_figures(store, "rows", keys["rows"], RowsFigures)
     test = read_rows(store, keys["rows"], "test")
     judged = count_judged(test, spec=job.spec)
@@ -85,6 +100,7 @@ def _check_request(context: StageContext) -> None:
     for teacher in choices.teachers:
         check_teacher_length(teacher)
     check_student_length(choices.student, spec=job.spec)
+    check_gpus_per_worker(job.spec)
     check_engine_args(job.spec)
     check_cache_dtypes(job.spec, hardware=job.hardware_of("Generate"))
     check_sample_limit(job.spec)
@@ -99,8 +115,8 @@ def _check_request(context: StageContext) -> None:
         check_distributions(samples, objective=choices.objective)
 
 
-def _make_rows(context: StageContext) -> list[str]:
-    """Make the rows artifact; return notes about the student, which the rows do not depend on."""
+def _make_rows(context: StageContext, *, read_replies: Callable[[], list[str]]) -> list[str]:
+    """Make the rows artifact; return notes about the student and the engines, which the rows do not depend on."""
     job, choices, store = context.job, context.choices, context.store
     found = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     check_enough(job, found)
@@ -109,7 +125,7 @@ def _make_rows(context: StageContext) -> list[str]:
     fit_teachers(found, spec=job.spec, choices=choices)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     tested = sample_test(found.splits, spec=job.spec)
-    notes = check_student(tested, choices=choices, task=task, places=found.places)
+    notes = [*check_student(tested, choices=choices, task=task, places=found.places), *read_replies()]
     with draft_artifact(store, "rows", context.keys["rows"]) as draft:
         for split, records in found.splits.items():
             store.put(f"{draft}/{split}.jsonl", encode_records(records))
