@@ -1,6 +1,6 @@
 """What reads each field of the spec and of the settings: the module, and the words in it that read the field.
 
-No field leaves the schema, and none is there for nothing: `UNREAD` has the only two that wait for their reader.
+No field leaves the schema, and none is there for nothing: `UNREAD` has the only one that waits for its reader.
 """
 
 from collections.abc import Iterator
@@ -171,6 +171,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pools.*.cpuPerGpu": (_LAYOUT, "pool.cpu_per_gpu"),
     "pools.*.hostMemoryPerGpu": (_LAYOUT, "pool.host_memory_per_gpu"),
     "pools.*.ephemeralStorage": (_LAYOUT, "pool.ephemeral_storage"),
+    "pools.*.accelerator": (f"{_CHILDREN}/hardware.py", "pool.accelerator"),
+    "pools.*.memoryPerGpu": (f"{_CHILDREN}/hardware.py", "pool.memory_per_gpu"),
     "pools.*.env": (_PODS, "placement.pool.env"),
     "pools.*.resources": (_PODS, "placement.pool.resources"),
     "pools.*.runtimeClassName": (_PODS, "pool.runtime_class_name"),
@@ -223,7 +225,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
 }
 UNREAD = {
     "spec": {"training.objective.temperature"},  # for losses over live logits; today it must be 1
-    "settings": {"pools.*.memoryPerGpu"},  # for the fit of models in GPUs
+    "settings": set(),
 }
 
 

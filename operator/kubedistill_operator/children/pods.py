@@ -26,7 +26,7 @@ _LINUX = {"kubernetes.io/os": "linux"}
 # CUDA images ask for all GPUs, and NVIDIA's container runtime gives them even to pods that requested none.
 _NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
 _CACHES_PATH = "/kubedistill/caches"
-_CACHES = {
+CACHE_VARIABLES = {
     "VLLM_CACHE_ROOT": f"{_CACHES_PATH}/vllm",
     "TRITON_CACHE_DIR": f"{_CACHES_PATH}/triton",
     "TORCHINDUCTOR_CACHE_DIR": f"{_CACHES_PATH}/inductor",
@@ -119,7 +119,7 @@ def container(
     """
     settings = request.settings
     of_pool = placement.pool.env if placement.pool else {}
-    own = {**(_CACHES if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
+    own = {**(CACHE_VARIABLES if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     variables = {**of_pool, **own}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
     return {

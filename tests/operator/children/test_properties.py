@@ -13,6 +13,7 @@ from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Pool
 from kubedistill_operator.children.attempt import build_children, check_children
 from kubedistill_operator.children.network import network_variables
+from kubedistill_operator.children.pods import CACHE_VARIABLES
 from kubedistill_operator.children.quantities import number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import child_name
@@ -162,7 +163,7 @@ def test_no_pod_but_the_drivers_may_talk_to_the_api_server(request: ChildRequest
 
 @given(requests())
 def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
-    """Variables are three plain words of ours and the platform's; all else comes from Secrets, by their names."""
+    """Variables are plain words of ours and the platform's; all else comes from Secrets, by their names."""
     secrets = [{"secretRef": {"name": name}} for name in request.spec.pods.env_from_secrets]
     for role, template in templates(build_child(request)).items():
         for container in template["spec"]["containers"]:
@@ -174,6 +175,7 @@ def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
                     "NVIDIA_VISIBLE_DEVICES": "void",
                     "KUBEDISTILL_CHANNEL": request.channel,
                     **network_variables(request.settings),
+                    **CACHE_VARIABLES,
                 }.items()
             )
             assert container.get("envFrom", []) == ([] if role == "submitter" else secrets)

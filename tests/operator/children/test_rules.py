@@ -153,7 +153,7 @@ def test_shared_memory_holds_the_object_store_and_fits_into_the_pod(name: str) -
     cluster = child(request_of(name))["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])):
         pod = group["template"]["spec"]
-        (volume,) = [one["emptyDir"] for one in pod["volumes"] if "emptyDir" in one]
+        (volume,) = [one["emptyDir"] for one in pod["volumes"] if one["name"] == "shared-mem"]
         (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == "/dev/shm"]
         assert mount["name"] == "shared-mem"
         assert volume["medium"] == "Memory"
