@@ -15,6 +15,11 @@ REVISION = r"@(refs/(?:convert|pr)/[^/]+|[^/]+)"
 refs."""
 
 
+def model_name(source: str, revision: str | None) -> str:
+    """Return the name of a model of the hub in a run: its source, and its revision if there is one."""
+    return f"{source}@{revision}" if revision else source
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """The parts of a path or URI in a manifest."""

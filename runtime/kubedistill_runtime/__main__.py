@@ -65,6 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--prices", default="{}", type=_prices, metavar="JSON", help='USD per hour: {"teacher": 2.5, "student": 0.8}'
     )
     parser.add_argument("--rehash", action="store_true", help="read every data and model file again, once")
+    parser.add_argument("--update", action="store_true", help="ask the hub for the branches and tags again, once")
     parser.add_argument("--validate", action="store_true", help="show all errors that a run would fail with")
     parser.add_argument("--preview", action="store_true", help="show what the student would be trained on")
     parser.add_argument("--bound-to-parent", action="store_true", help="exit when the parent process exits")
@@ -189,6 +190,7 @@ def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> 
     job, store = load_manifest(options.manifest), store or open_store(options.store)
     if options.rehash:
         forget_digests(store)
+    if options.update:
         forget_revisions(store)
     return LocalRun(
         job=job,

@@ -11,7 +11,7 @@ from typing import Literal
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import Hardware, StageJob
 from kubedistill.errors import InvalidManifest
-from kubedistill.paths import HUB_SCHEME
+from kubedistill.paths import HUB_SCHEME, model_name
 from kubedistill.v1alpha1 import Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.chat.template import check_variables, is_reasoning
@@ -300,6 +300,18 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
     name = next(name for name, obstacle in obstacles.items() if obstacle is None)  # the last one has no requirements
     strongest = next(iter(obstacles.values()))
     return name, strongest.reason if strongest else OBJECTIVES[name].reason
+
+
+def describe_commits(spec: Spec, choices: Choices) -> dict[str, str]:
+    """Return the commit of each model and tokenizer of the hub, by the name that the operator knows it by."""
+    student, found = spec.student.model, dict[str, Model | None]()
+    found[model_name(student.source, student.revision)] = choices.student
+    for declared, teacher in zip(spec.teachers, choices.teachers, strict=True):
+        if declared.model is not None:
+            found[model_name(declared.model.source, declared.model.revision)] = teacher.tokenizer
+        elif declared.endpoint is not None and declared.endpoint.tokenizer is not None:
+            found[declared.endpoint.tokenizer] = teacher.tokenizer
+    return {name: model.hub.commit for name, model in found.items() if model is not None and model.hub is not None}
 
 
 def find_models(job: StageJob, *, store: Store) -> tuple[tuple[Teacher, ...], Model]:

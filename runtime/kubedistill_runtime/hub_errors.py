@@ -3,12 +3,12 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from kubedistill.errors import BadCredentials, HubUnavailable, InvalidData, InvalidInput, InvalidModel, KubedistillError
 from kubedistill_runtime.root_cause import first_line
@@ -71,8 +71,7 @@ def hub_errors(wanted: Wanted, *, fetch: bool) -> Iterator[None]:
 
 def _check_endpoint(address: str, wanted: Wanted) -> None:
     """Check the address of the hub or its mirror; raises InvalidModel or InvalidData."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if not re.match(r"https?://[^/]", address):
         problem = f"{wanted.name} can't be downloaded, because HF_ENDPOINT is {address!r}, which is not a web address"
         raise wanted.invalid(problem, at=wanted.at, fix="Set HF_ENDPOINT to one such as https://hub.example.com")
 

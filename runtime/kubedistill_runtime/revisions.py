@@ -4,7 +4,7 @@ import json
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StageJob
-from kubedistill.paths import HUB_SCHEME
+from kubedistill.paths import HUB_SCHEME, model_name
 from kubedistill_runtime.hub import find_commit
 from kubedistill_runtime.storage.store import Store, locate_store
 
@@ -14,11 +14,13 @@ _REVISIONS = "revisions"
 def find_model_commit(source: str, *, revision: str | None, job: StageJob, at: str, fetch: bool) -> str | None:
     """Return the commit of a model of the hub in a job's run, or None for any other source.
 
-    The first call of a run asks the hub and records the commit in the store; without `fetch`, nothing is recorded.
-    Raises the errors of find_commit.
+    The first call of a run asks the hub and records the commit in the store; without `fetch`, nothing is recorded. The
+    operator also records it, and names it to each later stage. Raises the errors of find_commit.
     """
     if not source.startswith(HUB_SCHEME):
         return None
+    if (named := job.models.get(model_name(source, revision))) is not None:
+        return named
     repository = source.removeprefix(HUB_SCHEME)
     name = record_name(job, "model", repository, revision)
     recorded = read_commit(locate_store(job.store), name)

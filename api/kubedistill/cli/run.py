@@ -21,6 +21,9 @@ Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default:
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read all data and model files again, even if they seem unchanged.")
 ]
+Update = Annotated[
+    bool, typer.Option("--update", help="Use the latest commits of models and datasets of the Hugging Face hub.")
+]
 Price = Annotated[
     float | None, typer.Option(min=0, help="Price of its hardware, in US dollars per hour.", show_default=False)
 ]
@@ -34,6 +37,7 @@ def run(
     teacher_price: Price = None,
     student_price: Price = None,
     rehash: Rehash = False,
+    update: Update = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the events of the runtime, one line of JSON each.")
     ] = False,
@@ -44,7 +48,8 @@ def run(
     check_runtime()
     prices = Prices(teacher=teacher_price, student=student_price)
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
-    arguments += ["--prices", prices.model_dump_json(exclude_none=True), *(["--rehash"] if rehash else [])]
+    arguments += ["--prices", prices.model_dump_json(exclude_none=True)]
+    arguments += [name for name, given in (("--rehash", rehash), ("--update", update)) if given]
     with contextlib.closing(run_runtime(arguments, verbose=verbose)) as events:
         if as_json:
             code = _print_events(events)

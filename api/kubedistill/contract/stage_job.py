@@ -98,6 +98,8 @@ class StageJob(ContractModel):
     """Folder where each ConfigMap in the spec is mounted."""
     artifacts: Annotated[dict[ArtifactName, str], BeforeValidator(_without_unknown)] = {}
     """Key of each artifact, as Prepare computed them; empty for Prepare itself."""
+    models: dict[str, str] = {}
+    """Commit of each model of the hub by its name (`model_name`), as the run's first Prepare found it."""
     prices: Prices = Prices()
     date: str | None = None
     """Date for chat templates, YYYY-MM-DD: the day on which the job was created, or on one machine first ran."""

@@ -90,6 +90,8 @@ class PrepareSummary(Summary):
     top_logprobs: int = 0
     judged: int = 0
     """Number of test records that are evaluated and have a reference."""
+    models: dict[str, str] = {}
+    """Commit of each model of the hub by its name (`model_name`)."""
     notes: list[str] = []
     report: Headline | None = None
     """The headline of a report that already exists, so that Evaluate will be skipped."""

@@ -14,6 +14,7 @@ from kubedistill.v1alpha1.job import (
     Metadata,
     Spec,
     Storage,
+    hub_models,
     spec_values,
     without_former_defaults,
 )
@@ -34,6 +35,7 @@ from kubedistill.v1alpha1.operation import Pods, Queue, Retry, StageOverrides, S
 from kubedistill.v1alpha1.status import (
     ArtifactStatus,
     Condition,
+    ModelStatus,
     Restarts,
     Result,
     Run,
@@ -70,6 +72,7 @@ __all__ = [
     "Generation",
     "Match",
     "Metadata",
+    "ModelStatus",
     "Objective",
     "Optimizer",
     "Pods",
@@ -100,6 +103,7 @@ __all__ = [
     "Training",
     "Validation",
     "find_label",
+    "hub_models",
     "label_key",
     "spec_values",
     "without_former_defaults",

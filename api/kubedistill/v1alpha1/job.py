@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from kubedistill.paths import HUB_SCHEME, model_name
 from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
 from kubedistill.v1alpha1.curation import Curation
 from kubedistill.v1alpha1.data import Data, Generation
@@ -134,6 +135,18 @@ LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_
 def spec_values(spec: Spec) -> dict[str, JsonValue]:
     """Return the spec as JSON values without defaults: the form from which digests are computed."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+
+
+def hub_models(spec: Spec) -> list[str]:
+    """Return the name of each model and tokenizer of the hub in a spec, once."""
+    student, named = spec.student.model, list[str]()
+    for teacher in spec.teachers:
+        if teacher.model is not None:
+            named.append(model_name(teacher.model.source, teacher.model.revision))
+        elif teacher.endpoint is not None and teacher.endpoint.tokenizer is not None:
+            named.append(teacher.endpoint.tokenizer)
+    named.append(model_name(student.source, student.revision))
+    return [name for name in dict.fromkeys(named) if name.startswith(HUB_SCHEME)]
 
 
 FORMER_DEFAULTS: tuple[tuple[tuple[str, ...], object], ...] = (

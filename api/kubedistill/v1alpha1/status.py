@@ -101,6 +101,15 @@ class ArtifactStatus(Model):
     """Location of the artifact in the store."""
 
 
+class ModelStatus(Model):
+    """One model of the hub."""
+
+    name: Annotated[str, Field(max_length=1024)]
+    """Its source, and its revision after @ if the spec names one; each occurs once."""
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", max_length=40)]
+    """The commit that all stages of the run use."""
+
+
 class Run(Model):
     """The run that this status describes."""
 
@@ -122,6 +131,8 @@ class Run(Model):
     """Whether a missing artifact was created again; this happens once per run."""
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
     """Artifacts of the run, once Prepare has named them."""
+    models: Annotated[tuple[ModelStatus, ...], Field(max_length=32, json_schema_extra=keyed_by("name"))] = ()
+    """Models of the hub, once Prepare has found their commits; a new run finds them again."""
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = None
     """Labels of the namespace or job at the start of the run, which its children, pods and metrics have."""
 

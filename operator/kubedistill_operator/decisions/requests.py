@@ -41,7 +41,8 @@ def _stage_job(context: ReconcileContext) -> StageJob:
     assert run is not None
     assert stage is not None
     store = run.settings.storage.uri
-    artifacts = context.status.run.artifacts if context.status.run else ()
+    found = context.status.run
+    artifacts, models = (found.artifacts, found.models) if found else ((), ())
     return StageJob(
         contract=run.contract,
         job=JobRef(namespace=job.namespace, name=job.name, uid=job.uid),
@@ -54,6 +55,7 @@ def _stage_job(context: ReconcileContext) -> StageJob:
         data_root=store,
         config_maps=config_map_folders(run.spec),
         artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
+        models={one.name: one.commit for one in models},
         prices=_prices(context),
         date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
         pools=_pools(run.spec),

@@ -3,20 +3,23 @@
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
 
+import re
 from dataclasses import replace
 
 from pydantic import ValidationError
 
+from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.contract.summaries import EvaluateSummary, Headline, PrepareSummary
 from kubedistill.stages import LIVE
-from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
+from kubedistill.v1alpha1 import ArtifactStatus, ModelStatus, Result, StageStatus, hub_models
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import end_attempt, fail_run
 from kubedistill_operator.names import attempt_token
 from kubedistill_operator.plan import Plan
 from kubedistill_operator.status import with_run
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGITS = 6
 """Decimals of a figure in the status, which people read too."""
 
@@ -41,7 +44,7 @@ def record_success(context: ReconcileContext) -> Plan | None:
         name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete, uri=ref.uri)
         for name, ref in result.artifacts.items()
     }
-    status = with_run(status, artifacts=tuple(found.values()))
+    status = with_run(status, artifacts=tuple(found.values()), models=_models(context, result))
     judged = _headline(stage, result)
     if judged is not None:
         status = status.model_copy(update={"result": make_result(judged)})
@@ -67,6 +70,25 @@ def make_result(judged: Headline) -> Result:
         name: None if value is None else round(value, _DIGITS) for name, value in found.items()
     }
     return Result(**figures, gate_passed=None if judged.gate is None else judged.gate.passed)
+
+
+def _models(context: ReconcileContext, result: StageResult) -> tuple[ModelStatus, ...]:
+    """Return the commits of the run's models: those that are recorded, and others that Prepare has found.
+
+    A commit never changes within a run. Names that the spec does not have and commits that are none are left out:
+    anybody with write access to the channel may have written them. Without them, as while the frozen run is not usable,
+    each stage uses the commits that the store has.
+    """
+    assert context.status.run is not None
+    known = {one.name: one for one in context.status.run.models}
+    try:
+        found = result.read_summary(PrepareSummary).models if context.chain_stage.name == CHAIN[0].name else {}
+    except ValidationError:
+        found = {}
+    for name in hub_models(context.run.spec) if context.run is not None else ():
+        if name not in known and _COMMIT.fullmatch(found.get(name, "")):
+            known[name] = ModelStatus(name=name, commit=found[name])
+    return tuple(known.values())
 
 
 def _headline(stage: StageStatus, result: StageResult) -> Headline | None:

@@ -29,6 +29,7 @@ from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection, check_trace_length, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_distributions, check_yields
+from kubedistill_runtime.choices import describe_commits
 from kubedistill_runtime.data_files import data_sources, describe_hub_files, root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
@@ -77,6 +78,7 @@ def _finish(context: StageContext, notes: list[str]) -> Outcome:
         objective_reason=choices.objective_reason,
         top_logprobs=choices.k,
         judged=judged,
+        models=describe_commits(job.spec, choices),
         notes=[
             *describe_hub_files(job),
             *describe_ignored(job.spec, hardware=job.hardware_of("Generate")),

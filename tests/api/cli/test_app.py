@@ -65,16 +65,18 @@ def test_without_a_command_there_is_help(kubedistill: Callable) -> None:
 def test_help_names_every_option_of_run(kubedistill: Callable) -> None:
     shown = kubedistill("run", "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
-    for option in ("--store", "--configmap", "--teacher-price", "--student-price", "--rehash", "--json", "--verbose"):
+    for option in ("--store", "--configmap", "--teacher-price", "--student-price", "--rehash", "--update", "--json"):
         assert option in shown.stdout
+    assert "--verbose" in shown.stdout
 
 
-@pytest.mark.parametrize("option", [(), ("--rehash",)])
-def test_rehash_reaches_the_runtime(
-    option: tuple[str, ...], called: Callable, manifest: str, runtime: Callable
+@pytest.mark.parametrize("name", ["--rehash", "--update"])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_switch_reaches_the_runtime(
+    name: str, *, given: bool, called: Callable, manifest: str, runtime: Callable
 ) -> None:
-    runtime(f"{SAY}say(event='failed', reason='Told', message=str('--rehash' in sys.argv), exitCode=1)")
-    assert called("run", manifest, *option).stderr == f"Told: {bool(option)}\n"
+    runtime(f"{SAY}say(event='failed', reason='Told', message=str({name!r} in sys.argv), exitCode=1)")
+    assert called("run", manifest, *([name] if given else [])).stderr == f"Told: {given}\n"
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--json"), ("preview",)])

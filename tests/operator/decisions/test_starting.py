@@ -1,5 +1,7 @@
 """How a run starts, and what edits, runIDs and annotations do to it: rows S of docs/behavior.md, by their names."""
 
+from typing import Any
+
 import pytest
 
 from kubedistill.chain import CHAIN
@@ -243,3 +245,55 @@ def test_f7_a_child_without_its_work_is_replaced_when_the_work_has_changed(clust
     assert name not in cluster.children
     assert (stage_of(cluster, "Prepare").attempt, cluster.live in cluster.jobs) == (2, True)
     assert stage_of(cluster, "Prepare").restarts == Restarts()
+
+
+HUB_SPEC = small_spec(
+    teachers=[
+        {"name": "big", "model": {"source": "hf://a/teacher", "revision": "v1"}, "resources": {"pool": "h100"}},
+        {"name": "far", "endpoint": {"model": "m", "tokenizer": "hf://a/tokenizer"}},
+    ],
+    student={"model": {"source": "hf://a/student"}},
+)
+
+
+def test_s17_all_stages_of_a_run_use_the_commits_that_its_first_prepare_found(cluster: FakeCluster) -> None:
+    cluster.spec = HUB_SPEC
+    first = begin(cluster, "Prepare")
+    cluster.run_child(first)
+    cluster.settle()
+    found = {"hf://a/teacher@v1": "1" * 40, "hf://a/student": "2" * 40, "hf://a/tokenizer": "3" * 40}
+    cluster.result(first, summary={"models": found})
+    cluster.end_child(first)
+    cluster.settle()
+    assert cluster.status.run is not None
+    assert {one.name: one.commit for one in cluster.status.run.models} == found
+    assert (cluster.jobs[first].models, cluster.jobs[cluster.live].models) == ({}, found)
+    cluster.complete_stage("Generate")
+    assert cluster.jobs[cluster.live].models == found
+    cluster.spec = cluster.spec.model_copy(update={"run_id": "second"})
+    cluster.settle()
+    cluster.end_child(cluster.live)
+    cluster.settle()
+    assert cluster.jobs[cluster.live].stage == "Prepare"
+    assert cluster.jobs[cluster.live].models == {}, "a new run asks the hub again"
+
+
+FORGED: dict[str, Any] = {
+    "a model that the spec does not name": {"hf://b/other": "1" * 40},
+    "no commit": {"hf://a/student": "main"},
+    "a path": {"hf://a/student": "../" * 13 + "x"},
+    "a number": {"hf://a/student": 7},
+    "no object": ["hf://a/student"],
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_s17_only_commits_of_the_spec_s_models_are_recorded(case: str, cluster: FakeCluster) -> None:
+    cluster.spec = HUB_SPEC
+    name = begin(cluster, "Prepare")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.result(name, summary={"models": FORGED[case]})
+    cluster.settle()
+    assert cluster.status.run is not None
+    assert (stage_of(cluster, "Prepare").state, cluster.status.run.models) == ("Succeeded", ())
