@@ -19,12 +19,13 @@ from kubedistill_operator.children.hardware import find_hardware
 from kubedistill_operator.settings_file import load_settings
 from kubedistill_runtime.choices import choose, find_student, find_teachers
 from kubedistill_runtime.evaluation.students import student_serving
-from kubedistill_runtime.models import find_model
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.arguments import engine_arguments
 from kubedistill_runtime.serving.declared_gpus import compute_capability
 from kubedistill_runtime.serving.engine import Serving
 from kubedistill_runtime.serving.precision import serving_dtype
-from kubedistill_runtime.serving.vllm_check import VllmReply, VllmWorker, check_engines, refusal_error
+from kubedistill_runtime.serving.vllm_check import COMMAND, VllmReply, VllmWorker, check_engines, refusal_error
+from kubedistill_runtime.serving.vllm_check_worker import main
 from kubedistill_runtime.teachers.served import ServedTeacher
 from support.config_models import CONFIGS, write_config_model
 from support.messages import CheckMessage
@@ -35,9 +36,19 @@ H200 = Hardware(accelerator="NVIDIA H200", gpus_per_pod=8, memory_per_gpu=141 * 
 H100 = Hardware(accelerator="NVIDIA-H100-80GB-HBM3", gpus_per_pod=8, pods=2, memory_per_gpu=80 * 2**30)
 
 
+WITHOUT_TRITON = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = staticmethod(lambda name, *args: None if name.split(".")[0] == "triton" else find(name, *args))
+from kubedistill_runtime.serving.vllm_check_worker import main
+main()
+"""
+"""The process as in the image runtime-cpu, where Prepare runs; this environment has Triton too."""
+
+
 @pytest.fixture(scope="module")
 def worker() -> Iterator[VllmWorker]:
-    worker = VllmWorker()
+    worker = VllmWorker([sys.executable, "-c", WITHOUT_TRITON])
     yield worker
     worker.close()
 
@@ -52,7 +63,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def serving_of(models: Path, name: str, *, hardware: Hardware = H200, **settings: object) -> Serving:
     """Return an engine as a teacher's would be made, with `dtype: Auto` unless the settings have another."""
-    model = find_model(name, revision=None, trust_remote_code=False, data_root=models, store=None, at=AT)
+    model = Model(name, models / name, "digest", 0, CONFIGS[name])
     dtype = serving_dtype("Auto", config=model.config, hardware=hardware)
     return replace(Serving(model, max_model_len=4096, dtype=dtype, k=32, hardware=hardware, at=AT), **settings)
 
@@ -178,7 +189,7 @@ def test_a_model_that_vllm_does_not_know_is_named(
 ) -> None:
     folder = write_config_model(tmp_path / "odd", "Llama-3.1-8B")
     (folder / "config.json").write_text(json.dumps(CONFIGS["Llama-3.1-8B"] | {"architectures": ["OddForCausalLM"]}))
-    model = find_model("odd", revision=None, trust_remote_code=False, data_root=tmp_path, store=None, at=AT)
+    model = Model("odd", folder, "digest", 0, {})
     serving = replace(serving_of(models, "Llama-3.1-8B"), model=model)
     error = refusal_error(ask(worker, serving), serving=serving)
     assert (type(error), error.at) == (InvalidModel, AT)
@@ -201,6 +212,10 @@ def test_a_student_has_no_field_but_its_source(models: Path) -> None:
 )  # fmt: skip
 def test_a_capability_follows_from_the_name_of_the_gpu(accelerator: str, capability: tuple[int, int]) -> None:
     assert compute_capability(accelerator) == capability
+
+
+def test_the_process_of_the_product_is_the_one_that_is_asked_here() -> None:
+    assert COMMAND[1:] == ("-m", main.__module__)
 
 
 def process_that(*replies: VllmReply, last: str = "pass") -> list[str]:
