@@ -18,6 +18,7 @@ from kubedistill_runtime.chat.template import check_variables, is_reasoning
 from kubedistill_runtime.checkpoints import find_model, find_tokenizer
 from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.data_files import data_sources, find_data, root_path
+from kubedistill_runtime.endpoints.base_urls import check_base_url
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.revisions import find_model_commit
 from kubedistill_runtime.serving.engine import Constraint, Sampling
@@ -140,7 +141,7 @@ def _find_format_difference(teachers: Sequence[Teacher], student: Model) -> str:
 def find_teachers(job: StageJob, *, store: Store | None, fetch: bool = True) -> tuple[Teacher, ...]:
     """Find the teachers of a spec; without a store they are not identified, and without `fetch` not downloaded.
 
-    Raises InvalidModel, with the field.
+    Raises InvalidModel or, for the address of an endpoint, InvalidManifest, with the field.
     """
     return tuple(find_teacher(job, place, store=store, fetch=fetch) for place in range(len(job.spec.teachers)))
 
@@ -149,6 +150,7 @@ def find_teacher(job: StageJob, place: int, *, store: Store | None, fetch: bool 
     """Find one teacher of a spec, as find_teachers does."""
     teacher, at = job.spec.teachers[place], f"spec.teachers[{place}]"
     if teacher.endpoint is not None:
+        check_base_url(teacher.endpoint, at=f"{at}.endpoint.url")
         tokenizer = _find_tokenizer(teacher.endpoint, job=job, at=at, store=store, fetch=fetch)
         return RemoteTeacher(at, teacher.name, teacher.endpoint, tokenizer, date_of(job))
     assert teacher.model is not None, "a teacher has a model or an endpoint"
