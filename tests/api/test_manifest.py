@@ -88,6 +88,23 @@ FIELDS = {
         "unknown field `zzz`", "Use one of objective, optimizer, epochs, maxSteps, globalBatchSize, "
         "microBatchSize, maxLength, precision, seed, validation, checkpoint",
     ),
+    "an API key": (
+        ("maxModelLen: 128", "maxModelLen: 128\n    - name: far\n      endpoint: {model: large, apiKey: sk-1}"),
+        "15: spec.teachers[1].endpoint.apiKey", "unknown field `apiKey`", "Put the key into a Secret",
+    ),
+    "a password in a URL": (
+        ("maxModelLen: 128", "maxModelLen: 128\n    - name: far\n      endpoint: {model: a, url: 'http://me:sk-1@b/v1'}"),
+        "15: spec.teachers[1].endpoint.url",
+        "string should be an http:// or https:// URL without a password, and it is \"http://...@b/v1\"", "Write it as",
+    ),
+    "a string for a schema": (
+        ("[billing, delivery]", "[billing, delivery]\n    answer: {jsonSchema: '{}'}"),
+        "9: spec.task.answer.jsonSchema", 'input should be an object, and it is "{}"', "Write a mapping, not a string",
+    ),
+    "a regular expression that is none": (
+        ("[billing, delivery]", "[billing, delivery]\n    answer: {regex: (a}"),
+        "9: spec.task.answer.regex", "not a regular expression in the syntax of RE2", "Correct it",
+    ),
     "unknown field at the top": (
         ("spec:", "specs: {}\nspec:"), "5: specs", "unknown field `specs`", "Did you mean `spec`?",
     ),

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,9 @@ from pydantic_core import ErrorDetails
 Location = tuple[int | str, ...]
 
 _MAX_PROBLEMS = 10
+_KEYS = ("apikey", "key", "token", "secret", "password")
+"""Names, in lower case, of what a user may take for the field of an API key."""
+_CREDENTIALS = re.compile(r"://[^/?#\s]*@")
 _FIXES = {
     "string_type": "Put it in quotes",
     "int_type": "Write a whole number",
@@ -21,6 +25,7 @@ _FIXES = {
     "bool_type": "Write true or false",
     "tuple_type": "Write a list: a dash before each item",
     "model_type": "Write a mapping of fields",
+    "dict_type": "Write a mapping, not a string",
     "finite_number": "Write a finite number",
     "string_pattern_mismatch": "Write it in that form",
     "one_line": "Remove line breaks, tabs and escape sequences",
@@ -62,8 +67,8 @@ def find_problem(
 
 
 def quote_value(value: Any) -> str:
-    """Return a value in the form in which messages quote it."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """Return a value in the form in which messages quote it: shortened, and without the password of a URL."""
+    text = _CREDENTIALS.sub("://...@", json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -96,7 +101,7 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
         fix = f"Did you mean {near[0]}?" if near else "Choose one of them"
     elif error["type"] == "value_error":
         problem, _, fix = str(context["error"]).partition("; ")
-        fix = (fix[:1].upper() + fix[1:]) or "Set one of them"
+        fix = (fix[:1].upper() + fix[1:]) or "Correct it"
     else:
         if error["type"] in ("too_short", "too_long"):
             problem = problem.replace("Tuple", "List").replace(" after validation", "")
@@ -107,6 +112,8 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
 
 def explain_unknown(field: str, *, known: Sequence[str]) -> tuple[str, str]:
     """Return the problem and the fix for an unknown field."""
+    if "secretKeyRef" in known and field.lower().replace("_", "") in _KEYS:
+        return f"unknown field `{field}`", "Put the key into a Secret, and name that as `secretKeyRef`"
     near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
     fix = f"Did you mean `{near[0]}`?" if near else f"Use one of {', '.join(known)}"
     return f"unknown field `{field}`", fix

@@ -35,7 +35,7 @@ class DataSource(Model):
     @model_validator(mode="after")
     def _check_source(self) -> Self:
         if (self.uri is None) == (self.config_map_key_ref is None):
-            raise ValueError(_ONE_SOURCE)
+            raise ValueError(f"{_ONE_SOURCE}; Set one of them")
         return self
 
 

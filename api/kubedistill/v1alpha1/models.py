@@ -158,7 +158,7 @@ class Endpoint(Model):
     def _check_api(self) -> Self:
         is_azure = self.api == "AzureOpenAI"
         if is_azure != (self.api_version is not None) or (is_azure and self.url is None):
-            raise ValueError(_AZURE)
+            raise ValueError(f"{_AZURE}; Set both, or neither without AzureOpenAI")
         if self.api == "Anthropic" and self.tokenizer is not None:
             raise ValueError(f"{_NO_TOKENS}; Remove tokenizer")
         return self
