@@ -19,6 +19,7 @@ FLOORS = {
         "channel",
         "tasks",
         "chat",
+        "fit",
         "export",
         "report",
         "serving",

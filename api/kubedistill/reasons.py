@@ -91,8 +91,8 @@ REASONS: dict[str, Reason] = {
         "user", "`CachedLogits` with two tokenizers", "`objective: {type: Auto}`, or a student of the teacher's family"
     ),
     "ModelDoesNotFit": Reason(
-        "user", "weights and cache are larger than the available memory",
-        "a larger pool, more GPUs per copy, a shorter `maxModelLen`",
+        "user", "a model that is served or trained needs more memory than its hardware has",
+        "the change that the message names: more GPUs per copy, a shorter length, or a larger pool",
     ),
     # Ends that a retry does not change.
     "LowYield": Reason(

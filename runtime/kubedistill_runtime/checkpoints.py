@@ -16,6 +16,7 @@ from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import BadCredentials, InvalidModel, KubedistillError
 from kubedistill.json_values import Json, JsonObject, as_object
 from kubedistill.paths import HUB_SCHEME, local_path
+from kubedistill_runtime.fit.weights import count_weights
 from kubedistill_runtime.hub import fetch_files, find_folder, list_files, read_range
 from kubedistill_runtime.hub_errors import NotOnThisMachine
 from kubedistill_runtime.models import (
@@ -62,12 +63,16 @@ def find_model(
     else:
         found = _find_locally(source, weights=True, data_root=data_root, at=at)
     identity = commit or ("" if store is None else folder_digest(found.path, store=store))
+    config = read_object(found.path / _CONFIG, at=at, fix=_SAVE)
+    tensors = {name: tensor for file in found.tensors.values() for name, tensor in file.items()}
+    weights = count_weights(tensors, config)
     return Model(
         source=source,
         path=found.path,
         digest=f"{identity}+code" if trust_remote_code else identity,
-        parameters=sum(tensor.elements for tensors in found.tensors.values() for tensor in tensors.values()),
-        config=read_object(found.path / _CONFIG, at=at, fix=_SAVE),
+        parameters=weights.parameters,
+        packed=weights.packed,
+        config=config,
         trust_remote_code=trust_remote_code,
         hub=found.hub,
     )

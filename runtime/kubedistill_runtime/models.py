@@ -10,16 +10,16 @@ from pathlib import Path
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
 from kubedistill.json_values import Json, JsonObject, as_object
+from kubedistill_runtime.fit.sizes import text_config
+from kubedistill_runtime.fit.weights import Packed, Weights
 from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.store import Store
 
-DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
 _DIGESTS = "digests"
 WEIGHTS = "*.safetensors"
 TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt")
 DESCRIPTION = (*TOKENIZER, "*.py")
 """A model's files, except its weights."""
-_TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 _POSITIONS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions",
     "max_sequence_length", "max_seq_length", "seq_len",
@@ -58,6 +58,8 @@ class Model:
     """What its chat template is given in addition to the messages."""
     hub: HubSnapshot | None = None
     """Where its weights come from; None if they are in its folder."""
+    packed: Packed = field(default_factory=Packed)
+    """The parameters that are stored in a quantized form."""
 
     @property
     def max_positions(self) -> int | None:
@@ -65,25 +67,10 @@ class Model:
         positions = _declared_positions(text_config(self.config))
         return None if positions is None else int(positions * _extension(self.config))
 
-    def memory_bytes(self, *, dtype: str, tokens: int) -> int:
-        """Return the bytes of the weights plus the KV cache of one request with this number of tokens."""
-        size, config = DTYPE_BYTES[dtype], text_config(self.config)
-        heads = _size_of(config, "num_attention_heads")
-        head_dim = _size_of(config, "head_dim") or _size_of(config, "hidden_size") // max(heads, 1)
-        kv_heads = _size_of(config, "num_key_value_heads") or heads
-        cache = 2 * _size_of(config, "num_hidden_layers") * kv_heads * head_dim * tokens
-        return int((self.parameters + cache) * size)
-
-
-def _size_of(config: Mapping[str, Json], name: str) -> int:
-    """Return a size in a configuration, or 0 if it is not there."""
-    size = config.get(name)
-    return size if isinstance(size, int) else 0
-
-
-def text_config(config: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the part of a configuration that describes the language model, or all of it if it has no parts."""
-    return next((part for name in _TEXT_CONFIGS if isinstance(part := config.get(name), dict)), config)
+    @property
+    def weights(self) -> Weights:
+        """The parameters, and the packed ones among them."""
+        return Weights(self.parameters, self.packed)
 
 
 def original_positions(config: Mapping[str, Json]) -> int | None:

@@ -18,7 +18,7 @@ from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, StoreBusy
 from kubedistill.v1alpha1 import DistillationJob, spec_values
 from kubedistill_runtime.channel import FileChannel
-from kubedistill_runtime.checks.memory import check_memory
+from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.export.folders import export_paths
@@ -139,8 +139,9 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
 
 def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
     """Return the keys of all artifacts, and note settings that are ignored on this machine."""
-    choices = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
-    check_memory(choices)
+    job = run.stage_job("Prepare", attempt=1, keys={})
+    choices = resolve(job, store=run.store)
+    check_fit(job, choices)
     spec = run.job.spec
     pools = [*(teacher.resources.pool for teacher in spec.teachers), spec.student.resources.pool]
     if any(pools):

@@ -13,6 +13,7 @@ from kubedistill.paths import find_store_problem
 from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.engine_args import check_engine_args
 from kubedistill_runtime.checks.exports import check_export_folders
+from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
     Input,
@@ -23,7 +24,6 @@ from kubedistill_runtime.checks.input import (
     sample_test,
 )
 from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
-from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_student, check_student_alone, check_teacher_alone, fit_teachers
 from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection, check_trace_length
@@ -144,7 +144,7 @@ def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found:
         found.attempt(partial(check_teacher_length, teacher))
     found.attempt(lambda: check_student_length(choices.student, spec=job.spec))
     try:
-        check_memory(choices)
+        check_fit(job, choices)
     except ModelDoesNotFit as error:  # it may fit where the job will run
         found.notes.append(f"this machine could not run the job: {error.at}: {error.problem}")
     found.notes.append(f"objective {choices.objective}: {choices.objective_reason}")

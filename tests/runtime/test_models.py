@@ -122,24 +122,6 @@ def test_weights_that_lie_there_in_another_form_are_counted_once(folder: Path, s
     assert find(str(folder), store=store).parameters == 2 * 4
 
 
-@pytest.mark.parametrize(
-    ("config", "cached"),
-    [
-        ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}, 2 * 2 * 32),
-        ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "num_key_value_heads": 1}, 2 * 2 * 8),
-        ({"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}, 2 * 2 * 32),
-        ({}, 0),
-    ],
-)
-@pytest.mark.parametrize(("dtype", "size"), [("Float32", 4), ("BFloat16", 2), ("Float16", 2)])
-def test_memory_is_weights_plus_keys_and_values_of_each_token(
-    config: dict[str, int], cached: int, dtype: str, size: int
-) -> None:
-    model = Model("m", Path("m"), "digest", 1000, config)
-    assert model.memory_bytes(dtype=dtype, tokens=0) == 1000 * size
-    assert model.memory_bytes(dtype=dtype, tokens=7) == (1000 + 7 * cached) * size
-
-
 def test_the_quickstart_models_are_as_large_as_their_page_says(store: Store) -> None:
     sizes = {name: find(name, root=QUICKSTART, store=store).parameters for name in ("teacher", "student")}
     assert {name: round(size / 1e6, 2) for name, size in sizes.items()} == {"teacher": 2.56, "student": 0.3}

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.models import Model, text_config
+from kubedistill_runtime.fit.sizes import text_config
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record, Split, longest_prompt
 
 _RECORDS = 4

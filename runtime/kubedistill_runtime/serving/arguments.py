@@ -2,6 +2,9 @@
 
 from typing import TypedDict
 
+from kubedistill_runtime.fit.cache import cache_bytes
+from kubedistill_runtime.fit.sizes import text_config
+from kubedistill_runtime.fit.weights import DTYPE_BYTES
 from kubedistill_runtime.serving.engine import Serving
 
 MAX_SEQUENCES = 256
@@ -76,7 +79,10 @@ def _on_cpus(serving: Serving) -> dict[str, _Value]:
 
 
 def _cache_bytes(serving: Serving) -> int:
-    """Return the size of the KV cache: a full batch up to a limit, but at least one request of maximum length."""
-    weights = serving.model.memory_bytes(dtype=serving.dtype, tokens=0)
-    one = serving.model.memory_bytes(dtype=serving.dtype, tokens=2 * serving.max_model_len) - weights
+    """Return the size of the KV cache: a full batch up to a limit, but at least one request of maximum length.
+
+    Prompts are not split, so a layer with a sliding window holds a whole prompt too.
+    """
+    config = {**text_config(serving.model.config), "sliding_window": None}
+    one = cache_bytes(config, tokens=2 * serving.max_model_len, element_bytes=DTYPE_BYTES[serving.dtype])
     return max(one, min(MAX_SEQUENCES * one, _MAX_CACHE_BYTES), 64 * 2**20)

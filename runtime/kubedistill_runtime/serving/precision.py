@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kubedistill.contract import Hardware
 from kubedistill.json_values import Json
-from kubedistill_runtime.models import text_config
+from kubedistill_runtime.fit.sizes import text_config
 
 _HALF = {"float16": "Float16", "half": "Float16"}
 

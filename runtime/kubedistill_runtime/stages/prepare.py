@@ -13,6 +13,7 @@ from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.engine_args import check_cache_dtypes, check_engine_args, describe_ignored
 from kubedistill_runtime.checks.engines import engines_on_gpus
 from kubedistill_runtime.checks.exports import check_export_folders
+from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
 from kubedistill_runtime.checks.input import (
     Input,
@@ -105,6 +106,7 @@ def _check_request(context: StageContext) -> None:
     check_gpus_per_worker(job.spec)
     check_engine_args(job.spec)
     check_cache_dtypes(job.spec, hardware=job.hardware_of("Generate"))
+    check_fit(job, choices)
     check_sample_limit(job.spec)
     check_routing(job.spec)
     check_selection(job.spec)

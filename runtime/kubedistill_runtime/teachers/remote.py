@@ -74,11 +74,6 @@ class RemoteTeacher:
         """None: the endpoint refuses longer prompts itself."""
         return None
 
-    @property
-    def memory_bytes(self) -> int:
-        """No memory of this machine."""
-        return 0
-
     def values(self) -> JsonObject:
         """Return what determines its answers: not the URL, which a gateway may change, and not the key."""
         values: JsonObject = {"api": self.endpoint.api, "model": self.endpoint.model}

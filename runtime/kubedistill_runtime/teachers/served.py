@@ -56,11 +56,6 @@ class ServedTeacher:
         """The files of its checkpoint."""
         return self.model
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of its weights, and of the cache for one request of maximum length."""
-        return self.model.memory_bytes(dtype=self.dtype, tokens=self.max_model_len)
-
     def values(self) -> JsonObject:
         """Return what determines its answers."""
         date = date_for(self.model, self.date)

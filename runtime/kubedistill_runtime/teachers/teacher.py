@@ -51,11 +51,6 @@ class Teacher(Protocol):
         """Maximum length of prompt and answer together, in its tokens; None if not known."""
         ...
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes that it needs on the machine that runs the job."""
-        ...
-
     def values(self) -> JsonObject:
         """Return what determines its answers, for keys: not where it runs, or how fast."""
         ...

@@ -127,7 +127,7 @@ class Loop:
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.waited, state.curve.best_step = loss, 0, state.step
             if self.training.validation.keep_best:
-                state.best_weights = {name: value.detach().clone() for name, value in self.student.state_dict().items()}
+                state.best_weights = _copy_to_host(self.student)
 
     @torch.no_grad()
     def measure(self, samples: Sequence[Sample]) -> float:
@@ -148,6 +148,11 @@ class Loop:
     def _agree(self, stopping: bool) -> bool:
         """Return on every rank whether rank 0 should stop."""
         return self.collective.sum_number(float(stopping and self.collective.rank == 0)) > 0
+
+
+def _copy_to_host(student: Student) -> dict[str, Tensor]:
+    """Return a copy of the weights in the memory of this process, since a GPU has less."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
 
 
 def _check_loss(loss: float, what: str) -> None:

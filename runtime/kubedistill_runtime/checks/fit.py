@@ -1,0 +1,130 @@
+"""Whether the models fit into the memory of the hardware that serves and trains them."""
+
+from collections.abc import Callable, Iterator
+
+from kubedistill.contract import Hardware, StageJob
+from kubedistill.errors import ModelDoesNotFit
+from kubedistill.report.table import short_bytes
+from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.fit.serving import ServingMemory, Split, serving_memory, usable_bytes
+from kubedistill_runtime.fit.training import TrainingMemory, training_memory
+from kubedistill_runtime.student_format import student_context
+from kubedistill_runtime.teachers.served import ServedTeacher
+
+_GPUS_OF_A_NODE = 8
+_MOST_GROUPS = 64
+_STUDENT_AT = "spec.student.model"
+_STEP = 256
+"""Tokens by which a length is lowered until it fits."""
+
+
+def check_fit(job: StageJob, choices: Choices) -> None:
+    """Check teachers and student against the hardware of their stages; sizes that are unknown are not checked.
+
+    Raises ModelDoesNotFit with the field, the sizes, and the smallest change that fits.
+    """
+    for teacher in choices.teachers:
+        if isinstance(teacher, ServedTeacher):
+            _check_teacher(teacher)
+    _check_training(job, choices)
+    _check_student_engine(choices)
+
+
+def _check_teacher(teacher: ServedTeacher) -> None:
+    def memory(tokens: int, split: Split) -> ServingMemory:
+        return serving_memory(teacher.model, dtype=teacher.dtype, tokens=tokens, split=split, hardware=teacher.hardware)
+
+    spec, at = teacher.spec, f"{teacher.at}.model"
+    split = Split(spec.tensor_parallel_size, spec.pipeline_parallel_size)
+    needs, usable = memory(teacher.max_model_len, split), usable_bytes(teacher.hardware)
+    if usable is None or needs.total <= usable:
+        return
+    length = _shorten(lambda tokens: memory(tokens, split).total, teacher.max_model_len, usable=usable)
+    wider = next((one for one in _wider(split) if memory(teacher.max_model_len, one).total <= usable), None)
+    if length:
+        fix = f"Set maxModelLen: {length}"
+    elif wider is None:  # without GPUs nothing is split
+        fix = f"Use a smaller model, or hardware that leaves an engine {short_bytes(needs.total)}"
+    elif wider.tensor > split.tensor:
+        fix = f"Set tensorParallelSize: {wider.tensor}"
+    else:
+        fix = f"Set pipelineParallelSize: {wider.pipeline}"
+    raise ModelDoesNotFit(_serving_problem(needs, hardware=teacher.hardware, usable=usable), at=at, fix=fix)
+
+
+def _check_student_engine(choices: Choices) -> None:
+    hardware = choices.student_hardware
+    needs = serving_memory(
+        choices.student, dtype=choices.student_dtype, tokens=student_context(choices), split=Split(), hardware=hardware
+    )
+    usable = usable_bytes(hardware)
+    if usable is not None and needs.total > usable:
+        problem = f"to be evaluated, {_serving_problem(needs, hardware=hardware, usable=usable)}"
+        raise ModelDoesNotFit(problem, at=_STUDENT_AT, fix="Name a pool with more memory, or use a smaller student")
+
+
+def _check_training(job: StageJob, choices: Choices) -> None:
+    hardware, spec = job.hardware_of("Train"), job.spec
+    workers = spec.student.resources.workers
+
+    def memory(max_length: int) -> TrainingMemory:
+        return training_memory(
+            choices.student,
+            max_length=max_length,
+            workers=workers,
+            half=choices.precision == "BF16",
+            on_gpu=hardware.has_gpus,
+            keep_best=spec.training.validation.keep_best,
+        )
+
+    needs = memory(choices.max_length)
+    together = max(1, workers // hardware.pods)  # on one machine, all workers share its memory
+    if hardware.has_gpus:
+        _compare(needs.device, hardware.memory_per_gpu, choices, "on each GPU", needs, lambda n: memory(n).device)
+        _compare(needs.host * together, hardware.host_memory, choices, "in the memory of its pod", needs, None)
+        return
+    whole = (needs.device + needs.host) * together
+    _compare(whole, hardware.host_memory, choices, "of memory", needs, None)
+
+
+def _compare(
+    need: int,
+    capacity: int | None,
+    choices: Choices,
+    where: str,
+    parts: TrainingMemory,
+    of_length: Callable[[int], int] | None,
+) -> None:
+    """Raise ModelDoesNotFit if training needs more than there is; `of_length` is its need by the length of samples."""
+    if capacity is None or need <= capacity:
+        return
+    shorter = _shorten(of_length, choices.max_length, usable=capacity) if of_length else 0
+    fix = f"Name a pool with {short_bytes(need)}, or use a smaller student"
+    fix = f"Set training.maxLength: {shorter}" if shorter else fix
+    problem = (
+        f"to be trained, it needs {short_bytes(need)} {where} (weights and optimizer {short_bytes(parts.states)}, "
+        f"activations of one sample {short_bytes(parts.activations)}), but there are {short_bytes(capacity)}"
+    )
+    raise ModelDoesNotFit(problem, at=_STUDENT_AT, fix=fix)
+
+
+def _serving_problem(needs: ServingMemory, *, hardware: Hardware, usable: int) -> str:
+    where = "on each GPU" if hardware.has_gpus else "of memory"
+    return (
+        f"it needs {short_bytes(needs.total)} {where} (weights {short_bytes(needs.weights)}, cache of one request "
+        f"{short_bytes(needs.cache)}, working memory {short_bytes(needs.working)}), but there are {short_bytes(usable)}"
+    )
+
+
+def _shorten(need: Callable[[int], int], length: int, *, usable: int) -> int:
+    """Return the longest length that fits, in steps; 0 if none does."""
+    return next((tokens for tokens in range(length - length % _STEP, 0, -_STEP) if need(tokens) <= usable), 0)
+
+
+def _wider(split: Split) -> Iterator[Split]:
+    """Yield splits over more GPUs: first of one node, since tensor parallelism needs fast links, then of several."""
+    tensor, pipeline = split.tensor, split.pipeline
+    while (tensor := tensor * 2) <= _GPUS_OF_A_NODE:
+        yield Split(tensor, pipeline)
+    while (pipeline := pipeline * 2) <= _MOST_GROUPS:
+        yield Split(split.tensor, pipeline)

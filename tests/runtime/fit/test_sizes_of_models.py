@@ -1,0 +1,151 @@
+"""Sizes of models that people name, against what their authors published."""
+
+import pytest
+
+from kubedistill_runtime.fit.cache import cache_bytes
+from kubedistill_runtime.fit.sizes import text_config
+from kubedistill_runtime.fit.weights import Packed, Weights, count_weights
+from kubedistill_runtime.safetensors_headers import Tensor
+from support.large_models import LARGE, tensors_of
+
+GIB = 2**30
+
+
+def weights_of(name: str) -> Weights:
+    return count_weights(tensors_of(LARGE[name]), LARGE[name].config)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_parameters_are_those_of_the_model_card(name: str) -> None:
+    assert weights_of(name).parameters == pytest.approx(LARGE[name].parameters, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("Llama 3.1 8B", 16_060_522_496),  # total_size of model.safetensors.index.json
+        ("Llama 3.1 70B", 141_107_412_992),
+        ("Llama 3.1 405B", 811_706_777_600),
+        ("Qwen3 8B", 16_381_470_720),
+        ("Qwen3 30B-A3B", 61_064_245_248),
+        ("Phi-3.5-mini", 7_642_159_104),
+        ("Phi-4-mini", 7_672_043_520),
+        ("Mistral Small 24B", 47_144_806_400),
+        ("Gemma 3 4B", 8_600_158_944),
+        ("Llama 3.1 8B, AWQ", 5.73e9),
+        ("DeepSeek-V3", 673e9),  # 688.6e9 bytes of files without the layer that predicts a further token
+    ],
+)
+def test_weights_on_gpus_are_as_large_as_the_published_files(name: str, size: float) -> None:
+    assert weights_of(name).size("BFloat16") == pytest.approx(size, rel=0.03)
+
+
+@pytest.mark.parametrize("name", [name for name, model in LARGE.items() if model.cache_per_token])
+def test_a_token_takes_the_published_bytes_of_the_cache(name: str) -> None:
+    model = LARGE[name]
+    found = cache_bytes(text_config(model.config), tokens=1000, element_bytes=2)
+    assert found == 1000 * (model.cache_per_token or 0)
+
+
+def test_a_sliding_layer_keeps_its_window() -> None:
+    config, per_layer = text_config(LARGE["Gemma 3 4B"].config), 2 * 4 * 256 * 2
+    full, sliding = 34 // 6, 34 - 34 // 6
+    for tokens, windows in ((500, 500), (8192, 1024)):
+        expected = per_layer * (full * tokens + sliding * windows)
+        assert cache_bytes(config, tokens=tokens, element_bytes=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "windows"),
+    [
+        pytest.param({"sliding_window": 4096}, [4096] * 4, id="Mistral 7B: all layers"),
+        pytest.param({"sliding_window": 4096, "use_sliding_window": False}, [8192] * 4, id="Qwen2: off"),
+        pytest.param({"sliding_window": 4096, "model_type": "gemma2"}, [4096, 8192] * 2, id="Gemma 2: every other"),
+        pytest.param(
+            {"sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"] * 2}, [128, 8192] * 2,
+            id="gpt-oss: as its layers are listed",
+        ),
+        pytest.param(
+            {"layer_types": ["linear_attention"] * 3 + ["full_attention"]}, [8192],
+            id="Qwen3-Next: a layer without attention keeps no token",
+        ),
+    ],
+)  # fmt: skip
+def test_windows_are_those_of_each_kind_of_model(changes: dict[str, object], windows: list[int]) -> None:
+    config = {"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    assert cache_bytes({**config, **changes}, tokens=8192, element_bytes=1) == 2 * 2 * 16 * sum(windows)  # type: ignore[dict-item]
+
+
+def test_tensor_parallelism_divides_heads_and_not_a_compressed_vector() -> None:
+    grouped, compressed = (LARGE[name].config for name in ("Llama 3.1 8B", "DeepSeek-V3"))
+    whole = cache_bytes(grouped, tokens=10, element_bytes=2)
+    assert cache_bytes(grouped, tokens=10, element_bytes=2, tensor_parallel=4) == whole // 4
+    assert cache_bytes(grouped, tokens=10, element_bytes=2, tensor_parallel=32) == whole // 8, "each has one head"
+    assert cache_bytes(compressed, tokens=10, element_bytes=2, tensor_parallel=8) == 10 * 70_272
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "weights"),
+    [
+        pytest.param(
+            {"lm_head.weight": ("BF16", 8, 4), "model.embed_tokens.weight": ("BF16", 8, 4)},
+            {"tie_word_embeddings": True}, Weights(32), id="a stored copy of a tied head",
+        ),
+        pytest.param(
+            {"lm_head.weight": ("BF16", 8, 4), "model.embed_tokens.weight": ("BF16", 8, 4)}, {}, Weights(64),
+            id="a head of its own",
+        ),
+        pytest.param(
+            {
+                "l.qweight": ("I32", 16, 2), "l.qzeros": ("I32", 1, 2), "l.scales": ("F16", 1, 16),
+                "l.g_idx": ("I32", 16),
+            },
+            {"quantization_config": {"bits": 4}}, Weights(256, Packed(256, 128 + 8 + 32 + 64)), id="GPTQ of 4 bits",
+        ),
+        pytest.param(
+            {"l.qweight": ("I32", 16, 4)}, {"quantization_config": {"bits": 8}}, Weights(256, Packed(256, 256)),
+            id="GPTQ of 8 bits",
+        ),
+        pytest.param(
+            {"l.weight_packed": ("I32", 16, 2), "l.weight_scale": ("BF16", 16, 1), "l.weight_shape": ("I64", 2)},
+            {"quantization_config": {"config_groups": {"group_0": {"weights": {"num_bits": 4}}}}},
+            Weights(256, Packed(256, 128 + 32 + 16)), id="compressed-tensors",
+        ),
+        pytest.param(
+            {"e.gate_up_proj_blocks": ("U8", 2, 8, 16), "e.gate_up_proj_scales": ("U8", 2, 8), "e.bias": ("BF16", 4)},
+            {"quantization_config": {"quant_method": "mxfp4"}}, Weights(516, Packed(512, 256 + 16)), id="MXFP4",
+        ),
+        pytest.param(
+            {
+                "l.weight": ("U8", 128, 1), "l.weight.absmax": ("U8", 4), "l.weight.quant_map": ("F32", 16),
+                "l.weight.quant_state.bitsandbytes__nf4": ("U8", 90),
+            },
+            {"quantization_config": {"load_in_4bit": True}}, Weights(256, Packed(256, 128 + 4 + 64 + 90)),
+            id="bitsandbytes of 4 bits",
+        ),
+        pytest.param(
+            {"l.weight": ("F8_E4M3", 16, 16), "l.weight_scale": ("F32", 16), "l.input_scale": ("F32",)},
+            {}, Weights(256, Packed(256, 256 + 64 + 4)), id="FP8 per channel",
+        ),
+        pytest.param(
+            {"model.layers.0.a": ("BF16", 4), "model.layers.1.a": ("BF16", 4), "mtp.layers.0.a": ("BF16", 4)},
+            {"num_hidden_layers": 1, "num_nextn_predict_layers": 1}, Weights(4), id="layers for further tokens",
+        ),
+        pytest.param(
+            {"model.layers.0.a": ("BF16", 4), "vision.layers.9.a": ("BF16", 4)}, {"num_hidden_layers": 1}, Weights(8),
+            id="layers of a vision tower",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_engine_loads_counts(
+    tensors: dict[str, tuple[str, *tuple[int, ...]]], config: dict[str, object], weights: Weights
+) -> None:
+    found = {name: Tensor(dtype, shape) for name, (dtype, *shape) in tensors.items()}
+    assert count_weights(found, config) == weights  # type: ignore[arg-type]
+
+
+def test_packed_weights_keep_their_size_in_every_dtype() -> None:
+    weights = Weights(100, Packed(60, 30))
+    assert {dtype: weights.size(dtype) for dtype in ("Float32", "BFloat16", "Float16")} == {
+        "Float32": 30 + 160, "BFloat16": 30 + 80, "Float16": 30 + 80,
+    }  # fmt: skip
