@@ -80,6 +80,7 @@ def test_what_a_stage_can_raise_is_known() -> None:
         "StorageNotWritable",
         "StorageUnavailable",
         "TokenizerMismatch",
+        "TooFewGPUs",
         "TrainingFailed",
         "UserCodeError",
     }

@@ -213,6 +213,8 @@ class Provenance(StoredModel):
     """Why the two students were not timed in turn."""
     sampled_answers: int = 0
     """Number of the teacher's greedy answers that were sampled, because its endpoint refuses temperature 0."""
+    served_defaults: list[str] = []
+    """How servers run the exported student by default, where that is not how it was evaluated."""
     made_by: str = ""
     """The run that created it, if that is another run."""
 

@@ -6,7 +6,7 @@ from kubedistill.contract import Hardware, StageJob
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill.report.table import short_bytes
 from kubedistill_runtime.choices import Choices
-from kubedistill_runtime.fit.serving import ServingMemory, Split, serving_memory, usable_bytes
+from kubedistill_runtime.fit.serving import Precision, ServingMemory, Split, serving_memory, usable_bytes
 from kubedistill_runtime.fit.training import TrainingMemory, training_memory
 from kubedistill_runtime.student_format import student_context
 from kubedistill_runtime.teachers.served import ServedTeacher
@@ -31,12 +31,15 @@ def check_fit(job: StageJob, choices: Choices) -> None:
 
 
 def _check_teacher(teacher: ServedTeacher) -> None:
+    model, precision = teacher.model, Precision(teacher.dtype, teacher.spec.kv_cache_dtype)
+
     def memory(tokens: int, split: Split) -> ServingMemory:
-        return serving_memory(teacher.model, dtype=teacher.dtype, tokens=tokens, split=split, hardware=teacher.hardware)
+        return serving_memory(model, precision=precision, tokens=tokens, split=split, hardware=teacher.hardware)
 
     spec, at = teacher.spec, f"{teacher.at}.model"
     split = Split(spec.tensor_parallel_size, spec.pipeline_parallel_size)
-    needs, usable = memory(teacher.max_model_len, split), usable_bytes(teacher.hardware)
+    needs = memory(teacher.max_model_len, split)
+    usable = usable_bytes(teacher.hardware, utilization=spec.gpu_memory_utilization)
     if usable is None or needs.total <= usable:
         return
     length = _shorten(lambda tokens: memory(tokens, split).total, teacher.max_model_len, usable=usable)
@@ -55,7 +58,11 @@ def _check_teacher(teacher: ServedTeacher) -> None:
 def _check_student_engine(choices: Choices) -> None:
     hardware = choices.student_hardware
     needs = serving_memory(
-        choices.student, dtype=choices.student_dtype, tokens=student_context(choices), split=Split(), hardware=hardware
+        choices.student,
+        precision=Precision(choices.student_dtype),
+        tokens=student_context(choices),
+        split=Split(),
+        hardware=hardware,
     )
     usable = usable_bytes(hardware)
     if usable is not None and needs.total > usable:

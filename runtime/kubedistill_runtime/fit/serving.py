@@ -8,8 +8,10 @@ from kubedistill_runtime.fit.sizes import size_of, text_config
 from kubedistill_runtime.fit.weights import DTYPE_BYTES
 from kubedistill_runtime.models import Model
 
-UTILIZATION = 0.92
+_UTILIZATION = 0.92
 """Share of a GPU's memory that vLLM 0.32 uses (gpu_memory_utilization)."""
+_HALVES = frozenset({"bfloat16", "float16"})
+"""vLLM's names of caches of 16 bits; its other names are of at most 8."""
 _CONTEXT_BYTES = 3 * 2**29
 """CUDA's context, NCCL's buffers and CUDA graphs: 1.5 GiB, an estimate."""
 _BATCHED_TOKENS = 8192
@@ -42,26 +44,46 @@ class ServingMemory:
         return self.weights + self.cache + self.working
 
 
-def request_memory(model: Model, *, dtype: str, tokens: int, split: Split = Split()) -> ServingMemory:
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The dtype of weights and activations, and that of the cache in vLLM's words; None if it is the same."""
+
+    dtype: str
+    cache: str | None = None
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes per number in the cache."""
+        if self.cache is None or self.cache == "auto":
+            return DTYPE_BYTES[self.dtype]
+        return 2 if self.cache in _HALVES else 1
+
+
+_ALONE = Split()
+
+
+def request_memory(model: Model, *, precision: Precision, tokens: int, split: Split = _ALONE) -> ServingMemory:
     """Return the memory for weights and one request of `tokens`, on each GPU of a split."""
-    config = text_config(model.config)
-    cache = cache_bytes(config, tokens=tokens, element_bytes=DTYPE_BYTES[dtype], tensor_parallel=split.tensor)
+    config, dtype = text_config(model.config), precision.dtype
+    cache = cache_bytes(config, tokens=tokens, element_bytes=precision.cache_bytes, tensor_parallel=split.tensor)
     return ServingMemory(model.weights.size(dtype) // (split.tensor * split.pipeline), cache // split.pipeline)
 
 
-def serving_memory(model: Model, *, dtype: str, tokens: int, split: Split, hardware: Hardware) -> ServingMemory:
+def serving_memory(
+    model: Model, *, precision: Precision, tokens: int, split: Split, hardware: Hardware
+) -> ServingMemory:
     """Return what an engine needs on this hardware; without GPUs nothing is split."""
     if not hardware.has_gpus:
-        return request_memory(model, dtype=dtype, tokens=tokens)
-    found = request_memory(model, dtype=dtype, tokens=tokens, split=split)
+        return request_memory(model, precision=precision, tokens=tokens)
+    found = request_memory(model, precision=precision, tokens=tokens, split=split)
     return ServingMemory(found.weights, found.cache, _working_bytes(model, tensor=split.tensor))
 
 
-def usable_bytes(hardware: Hardware) -> int | None:
+def usable_bytes(hardware: Hardware, *, utilization: float | None = None) -> int | None:
     """Return the memory that an engine may use on each GPU, or in its pod without GPUs; None if unknown."""
     if not hardware.has_gpus:
         return hardware.host_memory
-    return None if hardware.memory_per_gpu is None else int(hardware.memory_per_gpu * UTILIZATION)
+    return None if hardware.memory_per_gpu is None else int(hardware.memory_per_gpu * (utilization or _UTILIZATION))
 
 
 def _working_bytes(model: Model, *, tensor: int) -> int:

@@ -46,6 +46,7 @@ def render_markdown(report: Report, *, title: str) -> str:
         f"- Hardware: {report.provenance.hardware}",
         *(f"- Control: {note}" for note in (*control, *time_notes(report))),
         *(f"- Teacher: {note}" for note in teacher_notes(report)),
+        *(f"- Serving: {note}" for note in report.provenance.served_defaults),
         *(f"- Cost: {note}" for note in cost_notes(report)),
         "",
     ]

@@ -93,7 +93,8 @@ def _measured(report: Report) -> str:
     if teacher != student:
         said = f"the teacher was measured on {teacher}, the student on {student}, so their times are not compared"
     control = [] if report.latency_control is None else [control_text(report.latency_control)]
-    notes = (said, *control, *time_notes(report), *teacher_notes(report), *cost_notes(report))
+    served = report.provenance.served_defaults
+    notes = (said, *control, *time_notes(report), *teacher_notes(report), *cost_notes(report), *served)
     return " ".join(as_sentence(note) for note in notes)
 
 

@@ -7,7 +7,7 @@ from importlib import metadata
 from statistics import median, quantiles
 
 from kubedistill.contract.artifacts import ServingFigures
-from kubedistill_runtime.fit.serving import request_memory
+from kubedistill_runtime.fit.serving import Precision, request_memory
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 
 _WARM_UP, _ALONE, _TOGETHER = 2, 16, 256
@@ -74,7 +74,7 @@ def measure(
     clock: Callable[[], float],
 ) -> ServingFigures:
     """Measure single answers one after another, then many at once; prompts are ids, and the first 256 are used."""
-    watch = Stopwatch(engine, clock=clock)
+    watch, precision = Stopwatch(engine, clock=clock), Precision(serving.dtype, serving.kv_cache_dtype)
     for prompt in prompts[:_WARM_UP]:
         watch.answer(prompt, sampling=sampling)
     alone = [watch.answer(prompt, sampling=sampling) for prompt in prompts[:_ALONE]]
@@ -90,7 +90,7 @@ def measure(
         answer_tokens=round(median(len(completion.ids) for completion in completions)),
         throughput_per_hour=len(together) / seconds * 3600,
         tokens_per_second=sum(len(completion.ids) for completion in completions) / seconds,
-        memory_bytes=request_memory(serving.model, dtype=serving.dtype, tokens=serving.max_model_len).total,
+        memory_bytes=request_memory(serving.model, precision=precision, tokens=serving.max_model_len).total,
         peak_memory_bytes=engine.peak_bytes(),
         hardware=machine.hardware,
         pool=machine.pool,

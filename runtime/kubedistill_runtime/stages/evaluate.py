@@ -23,6 +23,7 @@ from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.metrics.normalization import find_equality
 from kubedistill_runtime.evaluation.prices import student_price, why_unpriced
+from kubedistill_runtime.evaluation.served_defaults import find_served_defaults
 from kubedistill_runtime.evaluation.students import Students, compare_students
 from kubedistill_runtime.evaluation.teachers import TestedTeachers, read_teachers, score_teachers
 from kubedistill_runtime.models import Model
@@ -31,6 +32,7 @@ from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
+from kubedistill_runtime.student_format import student_context
 from kubedistill_runtime.tasks.reasoning import for_student, to_target
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.teacher import Teacher
@@ -165,6 +167,7 @@ def _provenance(context: StageContext, teachers: TestedTeachers, students: Stude
         unpriced={name: reason for name, reason in unpriced.items() if reason},
         untimed=students.untimed,
         sampled_answers=teachers.sampled_answers,
+        served_defaults=find_served_defaults(choices.student, context=student_context(choices)),
     )
 
 

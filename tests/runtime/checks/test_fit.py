@@ -131,6 +131,18 @@ def _fits(job_folder: JobFolder, hardware: Hardware) -> bool:
     return True
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("kvCacheDtype", "fp8"), ("gpuMemoryUtilization", 0.98), ("maxModelLen", 65536)]
+)
+def test_settings_of_the_engine_count(field: str, value: float | str, job_folder: JobFolder) -> None:
+    length(job_folder, 131072, tensor=2)
+    on(job_folder, generate=gpus(93))
+    with pytest.raises(ModelDoesNotFit):
+        check(job_folder, teacher=large("Llama 3.1 70B"))
+    job_folder.set(f"teachers.0.model.{field}", value)
+    check(job_folder, teacher=large("Llama 3.1 70B"))
+
+
 @pytest.mark.parametrize("dtype", ["Float32", "BFloat16"])
 def test_on_cpus_weights_and_the_cache_of_one_request_count(dtype: str, job_folder: JobFolder) -> None:
     job_folder.set("teachers.0.model.dtype", dtype)

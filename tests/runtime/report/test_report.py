@@ -105,6 +105,12 @@ def test_markdown_says_how_many_greedy_answers_were_sampled(number: int, what: s
     assert "sampledAnswers" not in made.make_report().to_values()["provenance"]
 
 
+def test_markdown_says_how_servers_run_the_student_by_default() -> None:
+    report = made.make_report(provenance__served_defaults=["servers sample"])
+    assert "- Serving: servers sample" in render_markdown(report, title="j").splitlines()
+    assert "- Serving" not in render_markdown(made.make_report(), title="j")
+
+
 def test_a_report_of_an_earlier_version_can_be_read() -> None:
     """What this version added is absent there, and no verdict is made up for it."""
     report = made.make_report()
