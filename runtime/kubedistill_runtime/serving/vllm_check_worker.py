@@ -43,11 +43,13 @@ def main() -> None:
 
 
 def _check(check: VllmCheck) -> VllmReply:
-    """Return what vLLM says of the arguments."""
+    """Return what vLLM says of the arguments, and of the dtype, which its workers check at their start."""
     from vllm.engine.arg_utils import EngineArgs
+    from vllm.platforms import current_platform
 
     try:
-        EngineArgs(**check.arguments).create_engine_config()
+        config = EngineArgs(**check.arguments).create_engine_config()
+        current_platform.check_if_supports_dtype(config.model_config.dtype)
     except ValidationError as error:
         first = error.errors()[0]
         reply = VllmReply(

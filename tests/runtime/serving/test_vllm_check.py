@@ -33,6 +33,7 @@ from support.messages import CheckMessage
 AT = "spec.teachers[0].model.source"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 H200 = Hardware(accelerator="NVIDIA H200", gpus_per_pod=8, memory_per_gpu=141 * 2**30)
+T4 = Hardware(accelerator="Tesla T4", gpus_per_pod=4, memory_per_gpu=16 * 2**30)
 H100 = Hardware(accelerator="NVIDIA-H100-80GB-HBM3", gpus_per_pod=8, pods=2, memory_per_gpu=80 * 2**30)
 
 
@@ -158,6 +159,7 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "a dtype": ("DeepSeek-V3", {"dtype": "Float32", "tensor_parallel_size": 8}, "model.dtype"),
+    "a dtype that the GPU does not have": ("Llama-3.1-8B", {"hardware": T4}, "model.dtype"),
     "heads that can't be divided": ("Llama-3.1-8B", {"tensor_parallel_size": 7}, "model.tensorParallelSize"),
     "a quantization that the checkpoint does not have": (
         "Phi-4-mini", {"quantization": "awq"}, "model.quantization",
