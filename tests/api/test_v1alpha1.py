@@ -210,6 +210,7 @@ DEFAULTS = {
     },
     "export": [{"format": "Safetensors", "uri": None}],
     "storage": {"uri": None, "volumeClaim": None},
+    "modelCache": None,
     "runID": None,
 }  # fmt: skip
 

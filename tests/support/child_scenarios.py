@@ -41,6 +41,7 @@ SETTINGS = Settings.model_validate_json(
                 },
                 "h100": {
                     "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}, "tolerations": [_NVIDIA_TAINT],
+                    "scratch": {"size": "2Ti", "storageClass": "local-nvme"},
                 },
                 "a100": {
                     "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}, "tolerations": [_NVIDIA_TAINT],
@@ -126,6 +127,9 @@ SCENARIOS: dict[str, Scenario] = {
         },
     ),
     "generate-deepseek-on-two-replicas": Scenario("deepseek-v3-to-phi-4-mini", "Generate"),
+    "generate-deepseek-with-a-model-cache": Scenario(
+        "deepseek-v3-to-phi-4-mini", "Generate", {"modelCache": {"volumeClaim": "models", "path": "hub"}}
+    ),
     "generate-llama-405b-on-two-nodes": Scenario("llama-405b-to-8b", "Generate"),
     "generate-quickstart-on-cpu": Scenario("quickstart", "Generate"),
     "generate-on-spot": Scenario(

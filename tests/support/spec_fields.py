@@ -127,6 +127,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "export": ([{"uri": "out"}], EXPORT),
     "storage.uri": ("file:///elsewhere", NOTHING),
     "storage.volumeClaim": ("claim", NOTHING),
+    "modelCache": ({"volumeClaim": "models", "path": "shared/hub"}, NOTHING),
     "runID": ("second", NOTHING),
     "suspend": (True, NOTHING),
     "queue": ({"name": "gpu"}, NOTHING),
@@ -215,7 +216,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], list[tuple[str, Any, set[str]]]]] = 
         ],
     ),
 }  # fmt: skip
-WHOLE = {"export", "queue", "retry", "pods", "stages"}
+WHOLE = {"export", "modelCache", "queue", "retry", "pods", "stages"}
 """Edited as a whole, since all of their fields change the same keys."""
 ONE_LEGAL_VALUE = {"training.objective.temperature"}
 ENDPOINT = {"model": "large", "secretKeyRef": {"name": "vendor", "key": "key"}, "prices": {"input": 1.0, "output": 2.0}}

@@ -74,6 +74,15 @@ _LABELLED_OR_CPU: JsonDict = {
 """JSON schema: a pool with GPUs has a label of its nodes."""
 
 
+class Scratch(Model):
+    """A volume of each pod, which is deleted with it."""
+
+    size: Quantity
+    """Its size, such as 2Ti."""
+    storage_class: ObjectName | None = None
+    """StorageClass of the volume. Absent: the cluster's default."""
+
+
 class Pool(Model):
     """A named kind of node."""
 
@@ -98,6 +107,9 @@ class Pool(Model):
     """Memory that a pod requests per GPU, or in total if it has none."""
     ephemeral_storage: Quantity | None = None
     """Local disk that each pod requests. Absent: none."""
+    scratch: Scratch | None = None
+    """Volume of each pod for what it downloads from the Hugging Face hub, unless a job names a modelCache. Absent: a
+    folder in the store."""
     env: Annotated[dict[VariableName, VariableValue], Field(max_length=64)] = Field(default_factory=dict)
     """Environment variables of its pods, such as NCCL_SOCKET_IFNAME. Those that kubedistill sets itself are refused."""
     resources: Annotated[dict[GpuResource, ExtendedCount], Field(max_length=8)] = Field(default_factory=dict)

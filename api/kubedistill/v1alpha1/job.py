@@ -19,6 +19,8 @@ from kubedistill.v1alpha1.training import Training
 GROUP, VERSION, KIND, PLURAL = "kubedistill.io", "v1alpha1", "DistillationJob", "distillationjobs"
 API_VERSION = f"{GROUP}/{VERSION}"
 MAX_NAME_LENGTH = 32
+_FOLDER = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""Pattern of a folder's name that leads nowhere else."""
 
 
 def _check_names(teachers: tuple[Teacher, ...]) -> tuple[Teacher, ...]:
@@ -38,6 +40,18 @@ class Storage(Model):
     """
     volume_claim: ObjectReference | None = None
     """ReadWriteMany PersistentVolumeClaim, mounted at /kubedistill/storage."""
+
+
+class ModelCache(Model):
+    """Where downloads from the Hugging Face hub are kept for later jobs; ignored on one machine."""
+
+    volume_claim: ObjectReference
+    """ReadWriteMany PersistentVolumeClaim, mounted at /kubedistill/models in all pods of the job."""
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"),
+    ] = "huggingface"
+    """Folder in the claim, which becomes HF_HOME."""
 
 
 class Spec(Model):
@@ -68,6 +82,9 @@ class Spec(Model):
     """Formats in which the student is exported, at most 8."""
     storage: Storage = Storage()
     """Where artifacts are stored."""
+    model_cache: ModelCache | None = None
+    """Claim for downloads from the Hugging Face hub. Absent: the scratch of the pool, otherwise a folder in the
+    store."""
     run_id: Annotated[
         str | None, Field(alias="runID", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = None

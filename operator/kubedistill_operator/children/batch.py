@@ -2,6 +2,7 @@
 
 from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout
+from kubedistill_operator.children.model_cache import hub_variables, model_volumes
 from kubedistill_operator.children.pods import container, driver_command, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.kinds import KINDS
@@ -11,14 +12,14 @@ from kubedistill_operator.plan import Manifest
 
 def build_job(request: ChildRequest, layout: Layout) -> Manifest:
     """Return a Job of one pod, which is tried once: the operator counts attempts, and deletes the Job later."""
-    volumes = driver_volumes(request)
+    volumes = (*driver_volumes(request), *model_volumes(request, layout.driver))
     driver = container(
         request,
         DRIVER_CONTAINER,
         image=image_of(request.images, layout),
         placement=layout.driver,
         volumes=volumes,
-        environment={CHANNEL_VARIABLE: request.channel},
+        environment={CHANNEL_VARIABLE: request.channel, **hub_variables(request, volumes)},
         keys=request.endpoint_keys,
     ) | {"command": driver_command(request)}
     return {

@@ -30,7 +30,8 @@ def _describe(layout: Layout) -> Hardware:
     group = layout.groups[0] if layout.groups else None
     placement = group.placement if group else layout.driver
     pool = placement.pool if placement.gpus else None
-    scratch = placement.ephemeral_storage
+    volume = placement.pool.scratch if placement.pool else None
+    scratch = volume.size if volume else placement.ephemeral_storage
     return Hardware(
         accelerator=_accelerator(pool, name=layout.pool or "") if pool else CPU,
         gpus_per_pod=placement.gpus,

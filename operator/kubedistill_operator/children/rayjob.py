@@ -5,6 +5,7 @@ import shlex
 
 from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout, Placement, WorkerGroup
+from kubedistill_operator.children.model_cache import hub_variables, model_volumes
 from kubedistill_operator.children.pods import (
     Volume,
     cache_volumes,
@@ -60,14 +61,14 @@ def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
 
 def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> Manifest:
     """Return the head, which runs the driver and no worker; if it restarts in place, a second driver continues."""
-    volumes = (*driver_volumes(request), _shared_memory(placement))
+    volumes = (*driver_volumes(request), *model_volumes(request, placement), _shared_memory(placement))
     driver = container(
         request,
         HEAD_CONTAINER,
         image=image,
         placement=placement,
         volumes=volumes,
-        environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
+        environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel, **hub_variables(request, volumes)},
     ) | {"ports": _ports(_HEAD_PORTS)}
     return {
         "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "object-store-memory": str(_object_store(placement))},
@@ -78,9 +79,19 @@ def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> M
 def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> Manifest:
     """Return a group of workers, which never restart in place: the cluster replaces a pod, maybe on a better node."""
     placement = group.placement
-    volumes = (*storage_volumes(request), *cache_volumes(placement), _shared_memory(placement))
+    volumes = (
+        *storage_volumes(request),
+        *model_volumes(request, placement),
+        *cache_volumes(placement),
+        _shared_memory(placement),
+    )
     worker = container(
-        request, WORKER_CONTAINER, image=image, placement=placement, volumes=volumes, environment=_RAY_VARIABLES
+        request,
+        WORKER_CONTAINER,
+        image=image,
+        placement=placement,
+        volumes=volumes,
+        environment={**_RAY_VARIABLES, **hub_variables(request, volumes)},
     ) | {"ports": _ports(_METRICS)}
     return {
         "groupName": group.name,

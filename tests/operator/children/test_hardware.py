@@ -22,7 +22,12 @@ def hardware(example: str, **changes: Any) -> dict[str, Hardware]:
 def test_a_teacher_of_two_nodes_is_told_its_gpus_and_their_memory() -> None:
     found = hardware("llama-405b-to-8b")
     assert found["Generate"] == Hardware(
-        accelerator="NVIDIA-H100-80GB-HBM3", gpus_per_pod=8, pods=2, memory_per_gpu=80 * GIB, host_memory=512 * GIB
+        accelerator="NVIDIA-H100-80GB-HBM3",
+        gpus_per_pod=8,
+        pods=2,
+        memory_per_gpu=80 * GIB,
+        host_memory=512 * GIB,
+        scratch=2048 * GIB,
     )
     assert found["Generate"].gpus == 16
     assert (found["Train"].pods, found["Train"].gpus_per_pod) == (8, 1)

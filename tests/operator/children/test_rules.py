@@ -328,8 +328,8 @@ def test_an_image_of_0_1_is_given_no_option_that_it_does_not_know(name: str) -> 
     assert "--job-sha256" not in str(child(dataclasses.replace(request_of(name), checks_job=False)))
 
 
-SOURCES = {"configMap", "persistentVolumeClaim", "emptyDir"}
-"""What pods mount: objects that Kubernetes looks for in the pod's own namespace, and memory."""
+SOURCES = {"configMap", "persistentVolumeClaim", "emptyDir", "ephemeral"}
+"""What pods mount: objects that Kubernetes looks for or makes in the pod's own namespace, and memory."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
