@@ -56,6 +56,8 @@ class Trial:
     answers: str = "Teacher"
     filtered: bool = True
     """Whether the filters that can be switched off judge the answers."""
+    max_steps: int | None = None
+    """Steps after which training ends; None trains all epochs."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Parts of the spec that replace the others, such as its teachers."""
 
@@ -98,6 +100,8 @@ def write_manifest(trial: Trial, *, folder: Path) -> Path:
     spec["generation"]["temperature"] = trial.temperature
     spec["training"] |= {"objective": {"type": trial.objective}, "epochs": trial.epochs, "seed": trial.seed}
     spec["training"]["optimizer"]["learningRate"] = trial.learning_rate
+    if trial.max_steps is not None:
+        spec["training"]["maxSteps"] = trial.max_steps
     if not trial.filtered:
         spec["curation"] = {"filters": dict.fromkeys(Filters().model_dump(by_alias=True), False), "minKeepRatio": 0.0}
     spec["evaluation"] = {"gate": {"requireSignificance": False}}

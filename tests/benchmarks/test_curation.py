@@ -39,16 +39,32 @@ def test_the_claim_breaks_where_the_filters_measurably_harm(
     assert (curation.broken_claims(overall) == []) == holds
 
 
-def test_the_manifests_of_both_arms_differ_only_in_the_filters(curation: ModuleType, tmp_path: Path) -> None:
+def test_a_lead_is_judged_by_its_seeds_and_not_by_its_records(curation: ModuleType) -> None:
+    """Each training has a chance of its own, which is the same for all records that it is judged on."""
+
+    def outcomes(*accuracies: float) -> list[ModuleType]:
+        scores = [np.arange(1000) < 1000 * accuracy for accuracy in accuracies]
+        return [curation.Outcome(report=None, scores=one.astype(float), seconds=0, load=0) for one in scores]
+
+    off = outcomes(0.6, 0.6, 0.6, 0.6)
+    assert curation.compare_by_seed(outcomes(0.70, 0.58, 0.68, 0.56), off).verdict == "not distinguishable"
+    assert curation.compare_by_seed(outcomes(0.63, 0.64, 0.63, 0.64), off).verdict == "better"
+    worse = curation.compare_by_seed(outcomes(0.57, 0.56, 0.57, 0.56), off)
+    assert (worse.verdict, round(worse.mean, 3)) == ("worse", -0.035)
+
+
+def test_the_manifests_of_the_arms_differ_only_in_their_curation(curation: ModuleType, tmp_path: Path) -> None:
     trials = sys.modules[curation.Trial.__module__]
     specs = {
         name: load_manifest(
             trials.write_manifest(curation.trial_of(name, seed=1, test=tmp_path / "t"), folder=tmp_path)
         ).spec
-        for name in ("on", "off")
+        for name in ("on", "off", "verified")
     }
-    off = specs["off"].curation
+    off, verified = specs["off"].curation, specs["verified"].curation
     assert not any(off.filters.model_dump().values())
+    assert (verified.select, verified.filters) == ("Verified", specs["on"].curation.filters)
+    assert specs["verified"].model_copy(update={"curation": specs["on"].curation}) == specs["on"]
     assert specs["off"].model_copy(update={"curation": specs["on"].curation}) == specs["on"]
 
 
