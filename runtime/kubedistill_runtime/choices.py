@@ -167,6 +167,7 @@ def find_teacher(job: StageJob, place: int, *, store: Store | None, fetch: bool 
         max_model_len=_resolve_length(teacher.model.max_model_len, model, default=DEFAULT_MAX_MODEL_LEN),
         date=date_of(job),
         hardware=hardware,
+        replicas=teacher.resources.replicas,
     )
 
 

@@ -33,15 +33,22 @@ class FunctionEngine:
     stop_id: int = 4
     dies_at: int | None = None
     """The number of the batch, from 1, at which it is lost, once."""
+    crashes: int = 0
+    """How many of the first batches it is lost at."""
     deadly: tuple[int, ...] = ()
     """A prompt that it is lost at whenever it is asked."""
     batches: list[list[tuple[int, ...]]] = field(default_factory=list)
     seeds: list[list[int]] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
     """Sources of the models whose weights were loaded into it."""
+    alone: list[bool] = field(default_factory=list)
+    """Whether each batch was to be the only one."""
     lanes: int = 1
     repeats: bool = True
     _lane: Lock = field(default_factory=Lock)
+
+    def start(self) -> None:
+        pass
 
     @property
     def asked(self) -> list[tuple[int, ...]]:
@@ -49,8 +56,15 @@ class FunctionEngine:
         return [prompt for batch in self.batches for prompt in batch]
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch = ignore
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        watch: Watch = ignore,
+        alone: bool = False,
     ) -> list[Completion]:
+        self.alone.append(alone)
         with self._lane:
             return self._generate(prompts, sampling=sampling, seeds=seeds, watch=watch)
 
@@ -60,7 +74,9 @@ class FunctionEngine:
         watch(0, 0)
         self.batches.append([tuple(prompt) for prompt in prompts])
         self.seeds.append(list(seeds))
-        if len(self.batches) == self.dies_at or (self.deadly and self.deadly in self.batches[-1]):
+        if len(self.batches) in (self.dies_at, *range(1, self.crashes + 1)) or (
+            self.deadly and self.deadly in self.batches[-1]
+        ):
             raise EngineLost("the engine was told to die", at="test", fix="Start again")
         return [self._complete(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubedistill.contract import Hardware
+from kubedistill.errors import EngineLost
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.hub import Report, no_report
@@ -91,10 +92,21 @@ class Serving:
     at: str = ""
     """Field of the manifest that names the model, for errors."""
 
+    replicas: int = 1
+    """Copies of the engine that share the prompts."""
+    lanes: int = 1
+    """Batches that each copy answers at the same time; replies repeat only where there is one."""
+
     @property
     def gpus(self) -> int:
-        """GPUs that the engine uses, if there are any."""
+        """GPUs that one copy of the engine uses, if there are any."""
         return self.tensor_parallel_size * self.pipeline_parallel_size
+
+
+class NoEngine(EngineLost):
+    """The inference engine can't be started again, whatever it is asked."""
+
+    reason = "EngineLost"
 
 
 Watch = Callable[[int, int], None]
@@ -118,13 +130,24 @@ class Engine(Protocol):
         """Whether the same prompts, sampling and seeds in one batch give the same ids, whatever else it answers."""
         ...
 
+    def start(self) -> None:
+        """Start it, if it does not run; otherwise the first batch does. Raises what generate raises."""
+        ...
+
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], watch: Watch = ignore
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        watch: Watch = ignore,
+        alone: bool = False,
     ) -> list[Completion]:
         """Answer prompts (as ids), in their order; `watch` is called about each second.
 
-        More threads than there are lanes may call it; then some wait. Raises EngineLost if the engine dies, and
-        InvalidModel or ModelDoesNotFit if it can't serve the model.
+        More threads than there are lanes may call it; then some wait. With `alone`, the engine answers nothing else
+        meanwhile, so that a crash has one cause. Raises EngineLost if the engine dies, NoEngine if no other one can
+        be started, and InvalidModel or ModelDoesNotFit if it can't serve the model.
         """
         ...
 

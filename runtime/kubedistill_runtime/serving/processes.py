@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,23 @@ def descendants() -> list["psutil.Process"]:
     return [
         process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
     ]
+
+
+def guard_children() -> "subprocess.Popen[bytes]":
+    """Start a process that kills the present children of this one if it is killed; else they would keep its GPUs."""
+    children = [str(process.pid) for process in descendants()]
+    script = 'while kill -0 "$0" 2>/dev/null; do sleep 1; done; kill -9 "$@"'
+    return subprocess.Popen(["/bin/sh", "-c", script, str(os.getpid()), *children], start_new_session=True)
+
+
+def peak_bytes_of_children() -> int:
+    """Return the sum of the peak memory of the processes that this one and its children started."""
+    total = 0
+    for process in descendants():
+        with contextlib.suppress(OSError):  # it has ended
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            total += sum(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return total
 
 
 def end_processes(processes: Sequence["psutil.Process"]) -> None:

@@ -9,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, KubedistillError
@@ -18,10 +20,11 @@ from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.actor_engine import ActorEngine
 from kubedistill_runtime.serving.engine import Engine, Serving
+from kubedistill_runtime.serving.engine_pool import EnginePool
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
-from kubedistill_runtime.serving.placement import ANYWHERE, Options, worker_options
 from kubedistill_runtime.serving.processes import descendants, end_processes, record_session, session_processes
 from kubedistill_runtime.serving.refusals import is_lost
+from kubedistill_runtime.serving.replica import Replica
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -52,21 +55,25 @@ class LocalEngines:
         # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays alive.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
         self._folder: str | None = None
-        self._actor: ActorHandle | None = None
-        self._place: Options | None = None
+        self._replicas = [Replica(in_cluster="RAY_ADDRESS" in os.environ)]
+        """The first one is used by all engines, one after another."""
 
     def warm(self) -> None:
         """Start the session in the background, if later stages share it; calls that need it wait for it."""
         if self._ahead:
-            self._starter.submit(self._start_actor)
+            self._starter.submit(self._start_first)
 
     def start_ray(self) -> None:
         """Start a Ray session, unless there is one."""
         self._starter.submit(self._start_ray).result()
 
-    def actor(self, *, gpus: int = 1) -> "ActorHandle":
-        """Return the engine actor, and start it if there is none; in a cluster with GPUs it reserves `gpus` of them."""
-        return self._starter.submit(self._start_actor, gpus=gpus).result()
+    def actor(self, *, gpus: int = 1, lanes: int | None = None, replica: int = 0) -> "ActorHandle":
+        """Return the actor of a replica, and start it if there is none; in a cluster with GPUs it reserves `gpus`.
+
+        It takes `lanes` calls at once, or any number.
+        """
+        self.start_ray()
+        return self._replicas[replica].actor(gpus=gpus, lanes=lanes)
 
     def gpus(self) -> int:
         """Return the number of GPUs of the Ray session; 0 if there is no session yet."""
@@ -84,21 +91,26 @@ class LocalEngines:
         return found
 
     @contextlib.contextmanager
-    def using_actor(self, *, gpus: int, at: str) -> Iterator["ActorHandle"]:
-        """Yield the engine actor for calls; raises the actor's KubedistillErrors, MissingDependency and EngineLost.
+    def using_actor(self, *, gpus: int, at: str, lanes: int | None = None, replica: int = 0) -> Iterator["ActorHandle"]:
+        """Yield the actor of a replica for calls; raises its KubedistillErrors, MissingDependency and EngineLost.
 
         If the actor, its device or its workers died, it is ended, and the next call starts another.
         """
         from ray.exceptions import OutOfMemoryError, RayError
 
+        actor: ActorHandle | None = None
         try:
-            yield self.actor(gpus=gpus)
+            actor = self.actor(gpus=gpus, lanes=lanes, replica=replica)
+            yield actor
+        except EngineLost:  # there is no room for the actor, or the caller found that its engine hangs
+            self._replicas[replica].lose(actor)
+            raise
         except RayError as error:
             if (missing := missing_dependency(error, at=at)) is not None:
                 raise missing from error
             root = find_root_cause(error)
             if is_lost(error) or isinstance(error, OutOfMemoryError):
-                self._lose_actor()
+                self._replicas[replica].lose(actor)
             elif not isinstance(root, KubedistillError):
                 raise
             log.warning("the engine was lost or refused the model", exc_info=error)
@@ -106,27 +118,36 @@ class LocalEngines:
                 raise root from error
             raise EngineLost(f"the inference engine died: {describe_cause(error)}", at=at, fix="Start again") from error
 
-    def _lose_actor(self) -> None:
-        """End an actor that died or whose device failed; a process can't recover a failed device."""
-        import ray
-        from ray.exceptions import RayError
-
-        actor, self._actor = self._actor, None
-        if actor is not None:
-            with contextlib.suppress(RayError):  # Ray may have died too
-                ray.kill(actor)
-
     @contextlib.contextmanager
     def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[Engine]:
         """Start an engine for a model; it is stopped when the context ends."""
-        engine = ActorEngine(serving, using_actor=self.using_actor, report=report)
+        count = serving.replicas if self._replicas[0].in_cluster else 1  # one machine has nothing for others
+        self._replicas += [Replica(in_cluster=True) for _ in range(count - len(self._replicas))]
+        reporting = Lock()
+
+        def report_one(done: int, total: int) -> None:
+            with reporting:
+                report(done, total)
+
+        pool = EnginePool([self._open_replica(number, serving, report=report_one) for number in range(count)])
         try:
-            yield engine
+            yield pool
         finally:
-            engine.close()
+            pool.close()
+            for replica in self._replicas[1:]:
+                replica.release()
+
+    def _open_replica(self, number: int, serving: Serving, *, report: Report) -> ActorEngine:
+        def using_actor(serving: Serving) -> AbstractContextManager["ActorHandle"]:
+            at = serving.model.source
+            return self.using_actor(gpus=serving.gpus, at=at, lanes=serving.lanes, replica=number)
+
+        return ActorEngine(serving, using_actor=using_actor, report=report)
 
     def close(self) -> None:
         """Stop everything that was started."""
+        for replica in self._replicas:
+            replica.release()
         self._starter.submit(self._stop).result()
         self._starter.shutdown()
 
@@ -139,21 +160,12 @@ class LocalEngines:
         ray.shutdown()
         end_processes(started)
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder, self._actor, self._place = None, None, None
+        self._folder = None
         self._leftovers.unlink(missing_ok=True)
 
-    def _start_actor(self, *, gpus: int = 1) -> "ActorHandle":
+    def _start_first(self) -> None:
         self._start_ray()
-        if self._actor is None:
-            import ray
-
-            from kubedistill_runtime.serving.vllm_engine import VllmActor
-
-            # An actor that replaces a dead one uses the same GPUs, which stay reserved.
-            self._place = self._place or (worker_options(gpus) if "RAY_ADDRESS" in os.environ else ANYWHERE)
-            log.info("engine process starting")
-            self._actor = ray.remote(**self._place)(VllmActor).remote()
-        return self._actor
+        self._replicas[0].actor(gpus=1)
 
     def _start_ray(self) -> None:
         """Start Ray or join the cluster's, with one retry; raises EngineLost with the cause."""

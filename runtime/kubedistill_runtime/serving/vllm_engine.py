@@ -1,25 +1,22 @@
 """vLLM in a Ray actor, which runs one engine after another."""
 
 import gc
-import math
 import os
 import resource
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.arguments import engine_arguments
+from kubedistill_runtime.serving.async_engine import AsyncEngine
 from kubedistill_runtime.serving.batch_engine import Advance, BatchEngine
 from kubedistill_runtime.serving.downloads import nodes_of_this_actor
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
+from kubedistill_runtime.serving.processes import peak_bytes_of_children
 from kubedistill_runtime.serving.refusals import is_lost, refusal
 from kubedistill_runtime.serving.sync_engine import SyncEngine
-
-if TYPE_CHECKING:
-    from vllm import LLM
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads drop to a tenth of their speed when one core is busy
@@ -31,7 +28,7 @@ _ENVIRONMENT = {
 }
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
 """For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
-_FIRST_BATCH = -1
+_FIRST_BATCH, _FIRST_SECONDS = -1, 3600.0
 
 
 class VllmActor:
@@ -51,13 +48,14 @@ class VllmActor:
         """
         self.close()
         try:
-            self._running = SyncEngine(_start(serving), stop_ids=serving.stop_ids)
+            self._running = _start(serving)
             # Some limits of an engine, such as a head size, cause an error only at the first token.
             first = Sampling(max_tokens=1, constraint=serving.constraint)
-            advance = self.generate(_FIRST_BATCH, [[0]], sampling=first, seeds=[0], seconds=math.inf)
-            for reply in advance.completions or ():
-                if serving.constraint is not None and not reply.ids:
-                    raise RuntimeError(f"the first reply ended with {reply.finish}")
+            advance = self.generate(_FIRST_BATCH, [[0]], sampling=first, seeds=[0], seconds=_FIRST_SECONDS)
+            if advance.completions is None:
+                raise EngineLost(f"there was no token in {_FIRST_SECONDS:.0f} s", at=serving.at, fix="Start again")
+            if serving.constraint is not None and not advance.completions[0].ids:
+                raise RuntimeError(f"the first reply ended with {advance.completions[0].finish}")
         except Exception as error:  # vLLM and its libraries have no other base class of errors
             refused = refusal(error, serving=serving)
             if not isinstance(refused, EngineLost):  # after EngineLost, the session ends this process
@@ -120,8 +118,9 @@ class VllmActor:
         cleanup_dist_env_and_memory()
 
     def peak_bytes(self) -> int:
-        """Return the peak memory of this process, in bytes."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        """Return the peak memory of the engine's processes, in bytes."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return own + peak_bytes_of_children() if isinstance(self._running, AsyncEngine) else own
 
     def nodes(self) -> list[str]:
         """Return the ids of the Ray nodes of the engine's processes."""
@@ -132,7 +131,12 @@ class VllmActor:
         return os.getpid()
 
 
-def _start(serving: Serving) -> "LLM":
+def _start(serving: Serving) -> BatchEngine:
+    """Start the engine for one batch at a time, or for several."""
     from vllm import LLM
+    from vllm.engine.arg_utils import AsyncEngineArgs
 
-    return LLM(**engine_arguments(serving))
+    arguments = engine_arguments(serving)
+    if serving.lanes == 1:
+        return SyncEngine(LLM(**arguments), stop_ids=serving.stop_ids)
+    return AsyncEngine(AsyncEngineArgs(**arguments), stop_ids=serving.stop_ids)

@@ -1,5 +1,6 @@
 """Batches: answer rows call by call, and generate only the answers that the cache does not have."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -8,11 +9,12 @@ from threading import Event, Lock
 
 from kubedistill.errors import EngineLost, Stopped
 from kubedistill_runtime.answers import Answer, AnsweredRecord
-from kubedistill_runtime.serving.engine import Watch
+from kubedistill_runtime.serving.engine import NoEngine, Watch
 from kubedistill_runtime.teachers.cache import AnswerCache, Row, ShardReader
 from kubedistill_runtime.teachers.calls import Call, plan_calls, shards_per_call
 from kubedistill_runtime.teachers.conversation import Generator, converse
 
+log = logging.getLogger(__name__)
 _REPORT_SECONDS = 1.0
 _ENGINE_LIVES = 2
 """Crashes of the engine on the same rows after which the rows are the cause."""
@@ -116,13 +118,27 @@ class _Work:
 
 
 def _answer_batch(rows: Sequence[Row], *, generator: Generator, watch: Watch) -> list[Answer]:
+    """Answer rows in one batch, next to others if the engine takes several; a crash of those says nothing."""
+    if not generator.engine.repeats:
+        try:
+            return converse(rows, generator=generator, watch=watch)
+        except NoEngine:
+            raise
+        except EngineLost as error:
+            log.warning("a batch is asked again alone", exc_info=error)
+    return _answer_alone(rows, generator=generator, watch=watch)
+
+
+def _answer_alone(rows: Sequence[Row], *, generator: Generator, watch: Watch) -> list[Answer]:
     """Answer rows in one batch; if they crash the engine, split them until the row that crashes it is alone.
 
     That row is quarantined: its answer has no turns, and Curate counts it as Unanswered.
     """
     for life in range(_ENGINE_LIVES):
         try:
-            return converse(rows, generator=generator, watch=watch)
+            return converse(rows, generator=generator, watch=watch, alone=True)
+        except NoEngine:
+            raise
         except EngineLost:
             if life + 1 < _ENGINE_LIVES:
                 continue
@@ -130,6 +146,6 @@ def _answer_batch(rows: Sequence[Row], *, generator: Generator, watch: Watch) ->
                 return [Answer(rows[0].key)]
     half = len(rows) // 2
     return [
-        *_answer_batch(rows[:half], generator=generator, watch=watch),
-        *_answer_batch(rows[half:], generator=generator, watch=watch),
+        *_answer_alone(rows[:half], generator=generator, watch=watch),
+        *_answer_alone(rows[half:], generator=generator, watch=watch),
     ]

@@ -23,13 +23,14 @@ class Generator:
     seed: int
 
 
-def converse(rows: Sequence[Row], *, generator: Generator, watch: Watch) -> list[Answer]:
+def converse(rows: Sequence[Row], *, generator: Generator, watch: Watch, alone: bool = False) -> list[Answer]:
     """Return the answer of each row; all rows advance turn by turn.
 
-    `watch` receives about how many rows are answered, and the number of generated tokens.
+    `watch` receives about how many rows are answered, and the number of generated tokens; `alone` is that of
+    Engine.generate.
     """
     conversations = [_Conversation(row, questions=open_turns(row.record)) for row in rows]
-    count = _TurnCount(rows=len(rows), turns=sum(len(one.questions) for one in conversations), watch=watch)
+    count = _TurnCount(rows=len(rows), turns=sum(len(one.questions) for one in conversations), watch=watch, alone=alone)
     for turn in range(max(len(conversation.questions) for conversation in conversations)):
         active = [conversation for conversation in conversations if conversation.continues(turn)]
         prompts = [conversation.next_prompt(turn, chat=generator.chat) for conversation in active]
@@ -57,6 +58,7 @@ class _TurnCount:
     rows: int
     turns: int
     watch: Watch
+    alone: bool
     replies: int = 0
     tokens: int = 0
 
@@ -68,7 +70,9 @@ class _TurnCount:
         def watch(replies: int, tokens: int) -> None:
             self.watch(self.rows * (self.replies + replies) // self.turns, self.tokens + tokens)
 
-        completions = generator.engine.generate(prompts, sampling=generator.sampling, seeds=seeds, watch=watch)
+        completions = generator.engine.generate(
+            prompts, sampling=generator.sampling, seeds=seeds, watch=watch, alone=self.alone
+        )
         self.replies += len(completions)
         self.tokens += sum(len(completion.ids) for completion in completions)
         return completions

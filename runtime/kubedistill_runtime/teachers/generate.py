@@ -73,6 +73,7 @@ def generate_answers(
     if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
         with engines.open(serving, report=partial(progress.downloading, serving.model.source)) as engine:
+            engine.start()
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):

@@ -24,6 +24,9 @@ _PLACEMENT = frozenset(
     }
 )  # fmt: skip
 
+_LANES = 8
+"""Shards in flight on GPUs, more rows than an engine runs at once, so that the end of one leaves none of them idle."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedTeacher:
@@ -40,6 +43,8 @@ class ServedTeacher:
     """The date of the job, for a chat template that asks for it."""
     hardware: Hardware
     """Where it is served."""
+    replicas: int
+    """Copies that share the prompts in a cluster."""
 
     @property
     def source(self) -> str:
@@ -88,6 +93,8 @@ class ServedTeacher:
             gpu_memory_utilization=self.spec.gpu_memory_utilization,
             engine_arguments=self.spec.engine_arguments,
             hardware=self.hardware,
+            replicas=self.replicas,
+            lanes=_LANES if self.hardware.has_gpus else 1,
             at=f"{self.at}.model.source",
         )
 

@@ -201,7 +201,7 @@ def check_lengths(models: dict[str, Model], *, spec: Spec) -> None:
     assert named is not None
     length = named.max_model_len or 1
     place, hardware = "spec.teachers[0]", Hardware()
-    check_teacher_length(ServedTeacher(place, "main", named, models["teacher"], "Float32", length, DAY, hardware))
+    check_teacher_length(ServedTeacher(place, "main", named, models["teacher"], "Float32", length, DAY, hardware, 1))
     check_student_length(models["student"], spec=spec)
 
 

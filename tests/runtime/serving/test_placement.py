@@ -13,14 +13,14 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from kubedistill.errors import EngineLost
-from kubedistill_runtime.serving.placement import worker_options
+from kubedistill_runtime.serving.placement import reserve
 from kubedistill_runtime.serving.session import LocalEngines
 
 workers, gpus = json.loads(sys.argv[1]), int(sys.argv[2])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
 ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
 try:
-    worker_options(gpus, seconds=0)
+    reserve(gpus, seconds=0)
 except EngineLost as error:
     lost = str(error)
 nodes = [cluster.add_node(**worker) for worker in workers]
@@ -31,7 +31,7 @@ class Actor:
         group = ray.util.get_current_placement_group()
         return context.get_node_id(), context.get_assigned_resources(), group and group.bundle_specs
 
-actor = ray.remote(**worker_options(gpus))(Actor).remote()
+actor = ray.remote(**reserve(gpus).options)(Actor).remote()
 node, resources, bundles = ray.get(actor.tell.remote(), timeout=60)
 print(json.dumps({
     "worker": [one.node_id for one in nodes].index(node) if node != cluster.head_node.node_id else None,
@@ -49,13 +49,13 @@ GPUS = [{"num_cpus": 8, "num_gpus": 2}, {"num_cpus": 8, "num_gpus": 2}]
 @pytest.mark.parametrize(
     ("workers", "gpus", "resources", "bundles"),
     [
-        pytest.param(CPUS, 1, {"CPU": 3.0}, None, id="all cores of a worker"),
-        pytest.param(GPUS[:1], 1, {"GPU": 1.0}, None, id="one GPU"),
+        pytest.param(CPUS, 1, {"CPU": 3.0}, [{"CPU": 3.0}], id="all cores of a worker"),
+        pytest.param(GPUS[:1], 1, {"GPU": 1.0}, [{"GPU": 1.0}], id="one GPU"),
         pytest.param(GPUS, 4, {}, [{"GPU": 1.0}] * 4, id="a group of GPUs over two pods"),
     ],
 )
 def test_the_engine_takes_what_the_workers_have(
-    workers: list[dict[str, int]], gpus: int, resources: dict[str, float], bundles: list[dict[str, float]] | None
+    workers: list[dict[str, int]], gpus: int, resources: dict[str, float], bundles: list[dict[str, float]]
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps(workers), str(gpus)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -10,7 +10,7 @@ from kubedistill.errors import Stopped
 from kubedistill_runtime.answers import Answer, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.serving.engine import NoEngine, Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers, missing_rows
 from kubedistill_runtime.teachers.cache import SHARD_ROWS, AnswerCache, Row, make_rows
@@ -362,6 +362,26 @@ def test_a_batch_whose_engine_dies_once_is_asked_again(chat: ChatFormat, store: 
     run(rows, engine=calm, chat=chat, store=Store(tmp_path / "calm"))
     assert sorted(dying.batches) == sorted([dying.batches[0], *calm.batches])
     assert published_shards(store.root) == published_shards(tmp_path / "calm")
+
+
+def test_a_crash_of_several_batches_is_blamed_on_none_before_each_was_alone(chat: ChatFormat, store: Store) -> None:
+    """If one row crashes an engine with three batches, the other two have crashed too, and are innocent."""
+    rows = rows_of(records(3 * SHARD_ROWS))
+    engine = FunctionEngine(lanes=3, repeats=False, crashes=3)
+    run(rows, engine=engine, chat=chat, store=store)
+    assert engine.alone.count(True) == 3
+    assert all(one.answer.turns for one in collect_answers(rows, cache=AnswerCache(store, KEY)))
+
+
+def test_without_any_engine_no_row_is_blamed(chat: ChatFormat, store: Store) -> None:
+    class Gone(FunctionEngine):
+        def generate(self, prompts, **options):  # type: ignore[no-untyped-def]
+            raise NoEngine("no GPU is left", at="Ray", fix="Start again")
+
+    for repeats in (True, False):
+        with pytest.raises(NoEngine):
+            run(rows_of(records(3)), engine=Gone(repeats=repeats), chat=chat, store=store)
+    assert published_shards(store.root) == {}
 
 
 def test_a_row_that_kills_the_engine_is_left_out_and_all_others_are_answered(chat: ChatFormat, store: Store) -> None:

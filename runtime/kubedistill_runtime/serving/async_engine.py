@@ -1,0 +1,120 @@
+"""vLLM's asynchronous engine: several batches at once, so that it is never short of requests while one of them ends."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import TYPE_CHECKING, TypeVar
+
+from kubedistill_runtime.serving.batch_engine import Advance, Replies
+from kubedistill_runtime.serving.engine import Completion, Sampling
+from kubedistill_runtime.serving.processes import guard_children
+from kubedistill_runtime.serving.vllm_requests import make_completion, sampling_parameters
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch in progress."""
+
+    replies: Replies
+    ended: Event = field(default_factory=Event)
+    """Set when every request has its reply, or one has failed."""
+    requests: "list[Future[None]]" = field(default_factory=list)
+
+
+class AsyncEngine:
+    """A BatchEngine on `AsyncLLM`; methods may be called by several threads.
+
+    vLLM's own process runs the steps. If it dies, this process ends too, so that whoever waits learns of it.
+    """
+
+    def __init__(self, arguments: "AsyncEngineArgs", *, stop_ids: Sequence[int]) -> None:
+        self._stop_ids = stop_ids
+        self._batches: dict[int, _Batch] = {}
+        self._loop = asyncio.new_event_loop()
+        Thread(target=self._loop.run_forever, name="async-engine", daemon=True).start()
+        self._llm: AsyncLLM = self._submit(_make(arguments)).result()
+        self._guard = guard_children()
+
+    def start(
+        self, batch: int, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int], seconds: float
+    ) -> Advance:
+        """Begin a batch next to those in progress, and wait for it."""
+        begun = self._batches[batch] = _Batch(Replies(len(prompts)))
+        for place, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            parameters = sampling_parameters(sampling, seed=seed, stop_ids=self._stop_ids)
+            reply = self._reply(f"{batch}-{place}", list(prompt), parameters, k=sampling.k)
+            begun.requests.append(self._submit(self._add_reply(begun, place, reply)))
+        return self.advance(batch, seconds=seconds)
+
+    def advance(self, batch: int, *, seconds: float) -> Advance:
+        """Wait until a batch is finished, or for these seconds; raises the error of a request that is refused."""
+        begun = self._batches[batch]
+        if begun.ended.wait(seconds):
+            del self._batches[batch]
+            for request in begun.requests:
+                if request.done() and (error := request.exception()) is not None:
+                    self._cancel(begun)
+                    raise error
+        return begun.replies.advance()
+
+    def abort(self, batch: int) -> None:
+        """Give up a batch; the others continue."""
+        if (begun := self._batches.pop(batch, None)) is not None:
+            self._cancel(begun)
+
+    def load_weights(self, path: str) -> None:
+        """Load the weights of another folder of the same architecture."""
+        self._submit(self._llm.collective_rpc("reload_weights", kwargs={"weights_path": path})).result()
+
+    def close(self) -> None:
+        """Stop the engine and its process."""
+        self._llm.shutdown()
+        self._guard.kill()
+        self._guard.wait()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _submit(self, work: Coroutine[None, None, _T]) -> "Future[_T]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _cancel(self, batch: _Batch) -> None:
+        for request in batch.requests:
+            request.cancel()
+
+    async def _add_reply(self, batch: _Batch, place: int, reply: Coroutine[None, None, Completion]) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            batch.replies.add(place, await reply)
+        except EngineDeadError:
+            log.exception("the engine's process died")
+            os._exit(1)  # an actor that only raised would live on with a dead engine
+        except Exception:
+            batch.ended.set()
+            raise
+        if batch.replies.complete:
+            batch.ended.set()
+
+    async def _reply(self, name: str, prompt: list[int], parameters: "SamplingParams", *, k: int) -> Completion:
+        async for output in self._llm.generate({"prompt_token_ids": prompt}, parameters, name):
+            if output.finished:
+                return make_completion(output, k=k)
+        raise RuntimeError(f"request {name} ended without a reply")
+
+
+async def _make(arguments: "AsyncEngineArgs") -> "AsyncLLM":
+    """Start an engine in the event loop of its requests."""
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(arguments)
