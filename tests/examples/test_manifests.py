@@ -62,7 +62,7 @@ def test_the_pools_of_the_settings_can_hold_every_stage(name: str, examples: Pat
 
 
 @pytest.mark.parametrize(
-    ("name", "gpus"), [("deepseek-v3-to-phi-4-mini", 16), ("llama-405b-to-8b", 16), ("kueue", 8), ("spot-pool", 8)]
+    ("name", "gpus"), [("deepseek-v3-to-phi-4-mini", 16), ("llama-405b-to-3b", 16), ("kueue", 8), ("spot-pool", 8)]
 )
 def test_a_teacher_holds_the_gpus_that_its_manifest_speaks_of(name: str, gpus: int, examples: Path, settings: Settings):
     spec = load_manifest(examples / name / "job.yaml").spec

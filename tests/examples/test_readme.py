@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KUBEDISTILL = str(Path(sys.executable).with_name("kubedistill"))
-SHOWN = ("deepseek-v3-to-phi-4-mini", "llama-405b-to-8b")
+SHOWN = ("deepseek-v3-to-phi-4-mini", "llama-405b-to-3b")
 
 
 def blocks(language: str) -> list[str]:

@@ -42,6 +42,7 @@ SETTINGS = Settings.model_validate_json(
                 "h100": {
                     "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}, "tolerations": [_NVIDIA_TAINT],
                     "scratch": {"size": "2Ti", "storageClass": "local-nvme"},
+                    "hostMemoryPerGpu": "128Gi",
                 },
                 "a100": {
                     "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}, "tolerations": [_NVIDIA_TAINT],
@@ -130,7 +131,7 @@ SCENARIOS: dict[str, Scenario] = {
     "generate-deepseek-with-a-model-cache": Scenario(
         "deepseek-v3-to-phi-4-mini", "Generate", {"modelCache": {"volumeClaim": "models", "path": "hub"}}
     ),
-    "generate-llama-405b-on-two-nodes": Scenario("llama-405b-to-8b", "Generate"),
+    "generate-llama-405b-on-two-nodes": Scenario("llama-405b-to-3b", "Generate"),
     "generate-quickstart-on-cpu": Scenario("quickstart", "Generate"),
     "generate-on-spot": Scenario(
         "quickstart", "Generate",
@@ -145,7 +146,7 @@ SCENARIOS: dict[str, Scenario] = {
         },
     ),
     "generate-in-k8s-job-mode": Scenario(
-        "llama-405b-to-8b", "Generate",
+        "llama-405b-to-3b", "Generate",
         {"pods": {"imagePullSecrets": ["registry"], "envFromSecrets": ["hub-token"]}},
         {"settings": SETTINGS.model_copy(update={"submission_mode": "K8sJobMode"})},
     ),
@@ -177,7 +178,7 @@ SCENARIOS: dict[str, Scenario] = {
             "stages": {"train": {"cpu": "500m", "memory": "4Gi"}},
         },
     ),
-    "evaluate-llama-8b": Scenario("llama-405b-to-8b", "Evaluate"),
+    "evaluate-llama-3b": Scenario("llama-405b-to-3b", "Evaluate"),
     "evaluate-quickstart-on-cpu": Scenario("quickstart", "Evaluate"),
     "export-with-workload-identity": Scenario(
         "deepseek-v3-to-phi-4-mini", "Export",

@@ -49,6 +49,13 @@ LARGE = {
         },
         405.85e9, 516_096,  # arxiv.org/abs/2505.09343, table 1
     ),
+    "Llama 3.2 3B": Large(
+        {
+            **_LLAMA, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28,
+            "num_attention_heads": 24, "tie_word_embeddings": True,
+        },
+        3.21e9, 114_688,
+    ),
     "DeepSeek-V3": Large(
         {
             "model_type": "deepseek_v3", "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432,

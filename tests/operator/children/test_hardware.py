@@ -20,13 +20,13 @@ def hardware(example: str, **changes: Any) -> dict[str, Hardware]:
 
 
 def test_a_teacher_of_two_nodes_is_told_its_gpus_and_their_memory() -> None:
-    found = hardware("llama-405b-to-8b")
+    found = hardware("llama-405b-to-3b")
     assert found["Generate"] == Hardware(
         accelerator="NVIDIA-H100-80GB-HBM3",
         gpus_per_pod=8,
         pods=2,
         memory_per_gpu=80 * GIB,
-        host_memory=512 * GIB,
+        host_memory=1024 * GIB,
         scratch=2048 * GIB,
     )
     assert found["Generate"].gpus == 16
@@ -35,9 +35,9 @@ def test_a_teacher_of_two_nodes_is_told_its_gpus_and_their_memory() -> None:
 
 
 def test_each_stage_has_the_gpus_of_its_own_pool() -> None:
-    found = hardware("deepseek-v3-to-phi-4-mini")
+    found = hardware("deepseek-v3-to-phi-4-mini", stages={"evaluate": {"pool": "a100"}})
     assert {stage: one.accelerator for stage, one in found.items()} == {
-        "Generate": "NVIDIA-H200", "Train": "NVIDIA-A100-SXM4-80GB", "Evaluate": "NVIDIA-A100-SXM4-80GB"
+        "Generate": "NVIDIA-H200", "Train": "NVIDIA-H200", "Evaluate": "NVIDIA-A100-SXM4-80GB"
     }  # fmt: skip
     assert found["Generate"].memory_per_gpu == 141 * GIB
 

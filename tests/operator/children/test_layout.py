@@ -72,14 +72,14 @@ LAYOUTS: dict[str, tuple[StageName, dict[str, Any], dict[str, tuple[int, str, st
     ),
     "each group of a pipeline is a pod": (
         "Generate", teacher("h100", replicas=2, tensor=8, pipeline=2),
-        {"driver": SMALL, "teacher": (4, "64", "512Gi", 8)},
+        {"driver": SMALL, "teacher": (4, "64", "1024Gi", 8)},
     ),
     "a pool of GPUs gives a small teacher one": (
         "Generate", teacher("l4-spot"), {"driver": SMALL, "teacher": (1, "7500m", "30Gi", 1)},
     ),
     "Generate may run elsewhere than the teacher says": (
         "Generate", {**teacher("cpu"), "stages": {"generate": {"pool": "h100", "cpu": "4"}}},
-        {"driver": (1, "4", "8Gi", 0), "teacher": (1, "8", "64Gi", 1)},
+        {"driver": (1, "4", "8Gi", 0), "teacher": (1, "8", "128Gi", 1)},
     ),
     "one worker on CPU is the driver, and has the pool": ("Train", student("cpu"), {"driver": WHOLE}),
     "one worker on CPU without a pool": ("Train", student(), {"driver": SMALL}),
@@ -191,7 +191,7 @@ def test_a_job_must_name_a_service_account_where_none_may_be_made() -> None:
 
 @pytest.mark.parametrize(
     "example",
-    ["quickstart", "conversation", "qa", "math", "summarization", "deepseek-v3-to-phi-4-mini", "llama-405b-to-8b"],
+    ["quickstart", "conversation", "qa", "math", "summarization", "deepseek-v3-to-phi-4-mini", "llama-405b-to-3b"],
 )
 def test_every_example_fits(example: str) -> None:
     check_children(spec_with(example=example), namespace="team-a", pools=POOLS, create_service_accounts=True)

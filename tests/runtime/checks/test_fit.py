@@ -1,6 +1,7 @@
 """Fit: models that need more memory than their hardware has are refused with the sizes and the smallest change."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 from kubedistill.chain import StageName
 from kubedistill.contract import Hardware
 from kubedistill.errors import ModelDoesNotFit
+from kubedistill.manifest.loading import load_manifest
+from kubedistill_operator.children.hardware import find_hardware
+from kubedistill_operator.settings_file import load_settings
 from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.fit.weights import count_weights
@@ -18,6 +22,7 @@ from support.large_models import LARGE, tensors_of
 from support.messages import CheckMessage
 
 GIB = 2**30
+EXAMPLES = Path(__file__).parents[3] / "examples"
 SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000, "vocab_size": 0, "intermediate_size": 1}
 
 
@@ -204,6 +209,34 @@ def test_a_student_must_be_served_too(job_folder: JobFolder, check_message: Chec
         check(on(job_folder, evaluate=gpus(8, per_pod=1)), student=large("Llama 3.1 8B"))
     assert refused.value.at == "spec.student.model"
     check_message(refused.value)
+
+
+MANIFESTS = {
+    "deepseek-v3-to-phi-4-mini": ("DeepSeek-V3", "Phi-4-mini"),
+    "llama-405b-to-3b": ("Llama 3.1 405B", "Llama 3.2 3B"),
+}
+
+
+@pytest.mark.parametrize("example", MANIFESTS)
+def test_the_manifests_of_the_readme_fit_the_pools_of_the_example_settings(example: str, job_folder: JobFolder) -> None:
+    spec, settings = load_manifest(EXAMPLES / example / "job.yaml").spec, load_settings(EXAMPLES / "settings.yaml")
+    job_folder.hardware.update(
+        find_hardware(spec, namespace="a", pools=settings.pools, resources=settings.cpu_resources)
+    )
+    (served,) = spec.teachers
+    assert served.model is not None
+    length(
+        job_folder,
+        served.model.max_model_len or 4096,
+        tensor=served.model.tensor_parallel_size,
+        pipeline=served.model.pipeline_parallel_size,
+    )
+    job_folder.set("training.maxLength", 2048)  # the default for models with so many positions
+    job_folder.set("student.resources", {"workers": spec.student.resources.workers, "gpusPerWorker": 1})
+    teacher, student = MANIFESTS[example]
+    check(job_folder, teacher=large(teacher), student=large(student))
+    with pytest.raises(ModelDoesNotFit):
+        check(job_folder, teacher=large(teacher), student=large("Llama 3.1 8B"))
 
 
 def test_sizes_that_nobody_knows_are_not_checked(job_folder: JobFolder) -> None:

@@ -26,6 +26,7 @@ def test_parameters_are_those_of_the_model_card(name: str) -> None:
         ("Llama 3.1 8B", 16_060_522_496),  # total_size of model.safetensors.index.json
         ("Llama 3.1 70B", 141_107_412_992),
         ("Llama 3.1 405B", 811_706_777_600),
+        ("Llama 3.2 3B", 6_425_499_648),
         ("Qwen3 8B", 16_381_470_720),
         ("Qwen3 30B-A3B", 61_064_245_248),
         ("Phi-3.5-mini", 7_642_159_104),
