@@ -18,7 +18,10 @@ PROBE = "kubedistill"
 """A sample reply, to find what a template writes around a reply."""
 _HEAD = 48
 """Number of ids that are enough to contain an opening tag, however it is tokenized."""
-_FIX = "Put the system prompt into the first user turn and remove systemPrompt, or use another model"
+_FIX = (
+    "Put the system prompt into the first user turn and remove what adds one (systemPrompt, and chainOfThought, "
+    "chainOfDensity and maxSummaryWords of the task), or use another model"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The client against real servers: vLLM's own routes of OpenAI's and Anthropic's API, with the quickstart's teacher."""
 
 import asyncio
+import json
 import socket
 import sys
 import time
@@ -21,7 +22,7 @@ from kubedistill_runtime.checkpoints import find_tokenizer
 from kubedistill_runtime.endpoints.client import Client, open_client
 from kubedistill_runtime.endpoints.endpoint import Endpoint
 from kubedistill_runtime.records import Message
-from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.serving.engine import Constraint, Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers
 from kubedistill_runtime.teachers.cache import AnswerCache
@@ -130,6 +131,17 @@ def test_a_wrong_key_ends_the_job(vllm: str) -> None:
 
     with pytest.raises(BadCredentials, match="401"):
         asyncio.run(run())
+
+
+def test_a_reply_is_forced_into_a_json_schema(vllm: str) -> None:
+    """The teacher knows only labels. An object would not do: this small model writes its spaces without an end."""
+    texts = ["parcel lost", "parcel late"]
+    free, forced = (
+        ask(endpoint_of(vllm, "OpenAI"), sampling=Sampling(max_tokens=40, constraint=constraint))
+        for constraint in (None, Constraint(json_schema=json.dumps({"enum": texts})))
+    )
+    assert free.text not in map(json.dumps, texts)
+    assert (json.loads(forced.text) in texts, forced.finish) == (True, "stop")
 
 
 # Distributions
