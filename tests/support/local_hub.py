@@ -52,6 +52,8 @@ class LocalHub:
     """Bytes of content, by the name of the file."""
     busy: list[tuple[int, Mapping[str, str]]] = field(default_factory=list)
     """Statuses with headers, of which each answers one of the next requests for content."""
+    refused: set[str] = field(default_factory=set)
+    """Names of files that may not be downloaded whole, as if access had been withdrawn after the first look."""
     cuts: list[int] = field(default_factory=list)
     """Bytes after which each of the next transfers of a large file breaks off."""
 
@@ -136,6 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
         data = repository.commits[commit].get(file)
         if data is None:
             self._answer(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
+            return
+        if file in self.hub.refused and "Range" not in self.headers:
+            self._answer(403, X_Error_Code="GatedRepo")
             return
         if self.command == "GET" and self.hub.busy:
             status, headers = self.hub.busy.pop(0)
