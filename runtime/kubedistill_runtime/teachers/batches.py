@@ -97,11 +97,13 @@ class _Work:
         self.report(done, tokens)
 
     def _answer(self, number: int, call: Call) -> None:
+        asked, new = len(call.rows), sum(row.key in self.left for row in call.rows)  # some are asked once more
+
         def watch(rows: int, tokens: int) -> None:
             if self._stopping.is_set():
                 raise Stopped("the stage is ending")
             with self._counting:
-                self._in_progress[number] = (rows, tokens)
+                self._in_progress[number] = (rows * new // asked, tokens)
 
         call.begin(self.cache)
         answers = {answer.row_key: answer for answer in _answer_batch(call.rows, generator=self.generator, watch=watch)}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -261,6 +262,33 @@ def test_a_call_that_lacks_a_shard_is_asked_as_a_whole_and_only_that_shard_is_st
     kept = [one for one in collect_answers(rows, cache=AnswerCache(store, KEY)) if one.answer.turns[0].text == "kept"]
     assert len(kept) == SHARD_ROWS - 3
     assert store.names(f"rows/{KEY}/calls") == []
+
+
+def test_rows_that_are_asked_again_are_not_counted_twice(chat: ChatFormat, store: Store) -> None:
+    class Watched(FunctionEngine):
+        def _generate(self, prompts, *, sampling, seeds, watch):  # type: ignore[no-untyped-def]
+            watch(len(prompts), 7)
+            assert seen.wait(20)
+            return super()._generate(prompts, sampling=sampling, seeds=seeds, watch=watch)
+
+    rows, cache, seen, counts = rows_of(records(17 * SHARD_ROWS)), AnswerCache(store, KEY), Event(), []
+    first, *_ = calls_of(rows, store)
+    first.begin(cache)
+    answered = [row for row in rows if row not in first.shards[1]]
+    for start in range(0, len(answered), SHARD_ROWS):
+        cache.add(
+            [Answer(row.key, (Turn((1,), (2,), "kept", "stop"),)) for row in answered[start : start + SHARD_ROWS]]
+        )
+
+    def report(done: int, tokens: int) -> None:
+        counts.append(done)
+        if tokens:
+            seen.set()
+
+    generator = Generator(Watched(), chat, Sampling(), 128, seed=0)
+    answer_rows(rows, cache=cache, generator=generator, report=report)
+    assert counts[0] == len(answered)
+    assert max(counts) == len(rows)
 
 
 def test_the_note_of_a_call_that_was_stored_before_a_kill_is_removed(chat: ChatFormat, store: Store) -> None:
