@@ -1,7 +1,6 @@
 """Base URLs of endpoints, which have none of the parts that the vendors' clients add to it."""
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Endpoint, EndpointApi
@@ -17,7 +16,7 @@ _ADDED: Mapping[EndpointApi, tuple[str, ...]] = {
 def check_base_url(endpoint: Endpoint, *, at: str) -> None:
     """Refuse a URL with a part that the client adds: each request would end in 404; raises InvalidManifest."""
     address = (endpoint.url or "").rstrip("/")
-    path = urlsplit(address).path
+    path = "".join(address.partition("://")[2].partition("/")[1:])  # a host may be named completions
     added = next((end for end in _ADDED[endpoint.api] if path.endswith(end)), None)
     if added is not None:
         problem = f"it ends with {added}, which the client of {endpoint.api} adds itself"

@@ -39,6 +39,8 @@ def test_a_part_that_the_client_adds_is_refused_with_the_base_url(api: EndpointA
     [
         ("OpenAI", "https://gateway/openai/v1"),
         ("OpenAI", "https://gateway"),
+        ("OpenAI", "http://completions"),
+        ("AzureOpenAI", "https://openai/"),
         ("Anthropic", "https://gateway/anthropic"),
     ],
 )
