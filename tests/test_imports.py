@@ -12,7 +12,7 @@ PACKAGES = {"api": "kubedistill", "operator": "kubedistill_operator", "runtime":
 FLOORS = {
     # From the ground up: a room imports from itself and from the floors below it. The modules outside the rooms are "":
     # in the operator they are the ground, in api and in the runtime each stands where it is used.
-    "kubedistill": ["v1alpha1", "manifest", "contract", "report", "schema", "importers", "client", "cli"],
+    "kubedistill": ["v1alpha1", "manifest", "contract", "placement", "report", "schema", "importers", "client", "cli"],
     "kubedistill_operator": ["", "children", "decisions", "cluster", "telemetry", "loop"],
     "kubedistill_runtime": [
         "storage",
@@ -29,6 +29,7 @@ FLOORS = {
         "evaluation",
         "curation",
         "checks",
+        "estimate",
         "stages",
     ],
 }

@@ -15,13 +15,13 @@ import typer
 from kubedistill.cli.output import say
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.manifest.settings import Settings
+from kubedistill.manifest.settings_file import InvalidSettings, load_settings, read_settings
 from kubedistill.signals import reset_inherited_signals
 from kubedistill_operator.cluster.api_errors import OperatorFailure
 from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_unusable
 from kubedistill_operator.explain import explain as explain_job
 from kubedistill_operator.images import all_images
 from kubedistill_operator.loop.replica import LEASE_NAME, Options, Replica
-from kubedistill_operator.settings_file import InvalidSettings, load_settings, read_settings
 from kubedistill_operator.telemetry.logs import log_to
 
 app = typer.Typer(

@@ -9,12 +9,12 @@ import pytest
 
 from kubedistill import errors, runtime_process
 from kubedistill.contract.stored_status import NOT_UNDERSTOOD
+from kubedistill.manifest.settings_file import InvalidSettings
 from kubedistill.reasons import REASONS
 from kubedistill_operator.cluster.api_errors import NameCollision
 from kubedistill_operator.cluster.execution import read_refusal
 from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.observed import DELAYED, UNREADABLE
-from kubedistill_operator.settings_file import InvalidSettings
 from support.job_states import STATES, play
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubedistill.manifest.settings import Images, Settings
-from kubedistill_operator.settings_file import load_settings
+from kubedistill.manifest.settings_file import load_settings
 from support.chart_sets import Manifest, of_kind, only, pods
 from support.helm import Helm, HelmFailed
 

@@ -9,7 +9,7 @@ import yaml
 
 from chart_values import Values
 from kubedistill.manifest.settings import Settings
-from kubedistill_operator.settings_file import load_settings
+from kubedistill.manifest.settings_file import load_settings
 from make_chart import table
 from support.chart_sets import STORED, Manifest, chart_with_stored_values, of_kind, only, values_of
 from support.helm import Helm, HelmFailed

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from kubedistill.manifest.settings import Settings
-from kubedistill_operator.settings_file import load_settings
+from kubedistill.manifest.settings_file import load_settings
 from support.chart_sets import Manifest, Render, of_kind, only, operator_container, rules
 from support.helm import Helm, HelmFailed
 

@@ -8,9 +8,9 @@ import yaml
 from kubedistill.chain import CHAIN
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.manifest.settings import Settings
-from kubedistill_operator.children.layout import lay_out
+from kubedistill.placement.layout import lay_out
+from kubedistill.placement.quantities import number
 from kubedistill_operator.children.pods import image_of
-from kubedistill_operator.children.quantities import number
 from kubedistill_operator.cluster.status_writing import status_values
 from support.demo_cluster import COMMANDS
 from support.fake_cluster import FakeCluster

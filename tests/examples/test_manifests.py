@@ -8,10 +8,10 @@ from generator.vocabulary import load_vocabulary
 from kubedistill.chain import CHAIN
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.manifest.settings import Settings
+from kubedistill.manifest.settings_file import load_settings
+from kubedistill.placement.layout import lay_out
 from kubedistill.v1alpha1.job import DistillationJob
 from kubedistill.v1alpha1.task import TaskType
-from kubedistill_operator.children.layout import lay_out
-from kubedistill_operator.settings_file import load_settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JOBS = sorted(path.parent.name for path in EXAMPLES.glob("*/job.yaml"))

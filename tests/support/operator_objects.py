@@ -5,7 +5,7 @@ from typing import Any
 from kubedistill.chain import STAGES, StageName
 from kubedistill.v1alpha1 import Run, StageStatus, Status
 from kubedistill_operator import names
-from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.children.child_kinds import child_kind
 from kubedistill_operator.job import Job, parse_job
 from support.fake_cluster import small_spec
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubedistill.manifest.settings import Pool
+from kubedistill.placement.layout import lay_out
 from kubedistill.stored import read_stored
-from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.rayjob import build_rayjob
 from kubedistill_operator.plan import Manifest
 from support.child_scenarios import request_of, templates

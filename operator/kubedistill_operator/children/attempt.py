@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from kubedistill.chain import STAGES
 from kubedistill.manifest.settings import Pool, Resources
+from kubedistill.placement.layout import check_pools, lay_out
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.access import check_service_account, role, role_binding, service_account
 from kubedistill_operator.children.batch import build_job
 from kubedistill_operator.children.configmaps import channel_config_map, check_size, job_config_map
-from kubedistill_operator.children.layout import check_pools, lay_out
 from kubedistill_operator.children.pod_names import check_names
 from kubedistill_operator.children.rayjob import build_rayjob
 from kubedistill_operator.children.request import ChildRequest

@@ -1,7 +1,7 @@
 """The Job of a stage that needs no GPU."""
 
 from kubedistill.contract import CHANNEL_VARIABLE
-from kubedistill_operator.children.layout import Layout
+from kubedistill.placement.layout import Layout
 from kubedistill_operator.children.model_cache import hub_variables, model_volumes
 from kubedistill_operator.children.pods import container, driver_command, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubedistill.paths import HUB_SCHEME, locate
+from kubedistill.placement.layout import Placement
 from kubedistill.v1alpha1 import Spec, hub_models
-from kubedistill_operator.children.layout import Placement
 from kubedistill_operator.children.pods import Volume
 from kubedistill_operator.children.request import ChildRequest
 

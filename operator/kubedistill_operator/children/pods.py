@@ -11,8 +11,8 @@ from kubedistill.canonical import text_digest
 from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Images, Pool, Settings, Toleration
 from kubedistill.paths import entry_path
+from kubedistill.placement.layout import Layout, Placement
 from kubedistill.v1alpha1 import SecretKeyRef, Spec
-from kubedistill_operator.children.layout import Layout, Placement
 from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.images import pulled_name

@@ -4,7 +4,8 @@ import math
 import shlex
 
 from kubedistill.contract import CHANNEL_VARIABLE
-from kubedistill_operator.children.layout import Layout, Placement, WorkerGroup
+from kubedistill.placement.layout import Layout, Placement, WorkerGroup
+from kubedistill.placement.quantities import mebibytes, number
 from kubedistill_operator.children.model_cache import hub_variables, model_volumes
 from kubedistill_operator.children.pods import (
     Volume,
@@ -16,7 +17,6 @@ from kubedistill_operator.children.pods import (
     pod_template,
     storage_volumes,
 )
-from kubedistill_operator.children.quantities import mebibytes, number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.names import HEAD_CONTAINER, SUBMITTER_CONTAINER, WORKER_CONTAINER

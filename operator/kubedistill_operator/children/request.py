@@ -9,7 +9,7 @@ from kubedistill.labels import PRIORITY_LABEL, QUEUE_LABEL
 from kubedistill.manifest.settings import Images, Pool, Settings
 from kubedistill.v1alpha1 import KIND, Queue, SecretKeyRef, Spec
 from kubedistill_operator import names
-from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.children.child_kinds import child_kind
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.observed import ChildKind
 from kubedistill_operator.plan import Manifest

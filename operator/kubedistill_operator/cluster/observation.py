@@ -14,7 +14,7 @@ from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, RUN_LABEL, STAGE_LA
 from kubedistill.manifest.settings import Settings
 from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
-from kubedistill_operator.children.layout import child_kind, child_kinds
+from kubedistill_operator.children.child_kinds import child_kind, child_kinds
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.api_errors import NotUnderstood, Refused
 from kubedistill_operator.cluster.channel_reading import read_channel

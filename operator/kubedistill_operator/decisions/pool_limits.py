@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import TooFewGPUs
 from kubedistill.manifest.settings import Resources, Settings
+from kubedistill.placement.layout import lay_out
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.decisions.context import ReconcileContext
 
 

@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 
-from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.hardware import find_hardware
-from kubedistill_operator.children.layout import teachers_pool
+from kubedistill.contract import JobRef, RunRef, StageJob
+from kubedistill.placement.hardware import find_hardware
+from kubedistill.placement.prices import find_prices, pools_of_models
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.context import ReconcileContext
@@ -56,41 +55,10 @@ def _stage_job(context: ReconcileContext) -> StageJob:
         config_maps=config_map_folders(run.spec),
         artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
         models={one.name: one.commit for one in models},
-        prices=_prices(context),
+        prices=find_prices(run.spec, run.settings.pools),
         date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
-        pools=_pools(run.spec),
+        pools=pools_of_models(run.spec),
         hardware=find_hardware(
             run.spec, namespace=job.namespace, pools=run.settings.pools, resources=run.settings.cpu_resources
         ),
     )
-
-
-def _pools(spec: Spec) -> Pools:
-    """Return the pools that serve each model: a stage's own pool takes precedence over its model's."""
-    return Pools(
-        teacher=spec.stages.generate.pool or teachers_pool(spec).name or "",
-        student=spec.stages.evaluate.pool or spec.student.resources.pool or "",
-    )
-
-
-def _prices(context: ReconcileContext) -> Prices:
-    """Return the US dollars per hour of each model's GPUs, at its pool's price."""
-    run = context.run
-    assert run is not None
-    pools = _pools(run.spec)
-    found = {
-        teacher.name: price
-        for teacher in run.spec.teachers
-        if teacher.model is not None and (price := _price(context, pools.teacher, gpus=teacher.model.gpus)) is not None
-    }
-    student = _price(context, pools.student, gpus=1)
-    if len(run.spec.teachers) > 1:
-        return Prices(teachers=found, student=student)
-    return Prices(teacher=found.get(run.spec.teachers[0].name), student=student)
-
-
-def _price(context: ReconcileContext, pool: str, *, gpus: int) -> float | None:
-    assert context.run is not None
-    known = context.run.settings.pools.get(pool)
-    price = known.price_per_gpu_hour if known is not None else None
-    return None if price is None else price * gpus

@@ -14,10 +14,10 @@ from kubedistill.canonical import digest, text_digest
 from kubedistill.contract import CONTRACT
 from kubedistill.labels import MANAGED_BY
 from kubedistill.manifest.settings import Images, Policy, Pool, Resources, Settings
+from kubedistill.placement.layout import named_pools
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
 from kubedistill.v1alpha1.base import Model
-from kubedistill_operator.children.layout import named_pools
 from kubedistill_operator.children.request import owner_reference
 from kubedistill_operator.decisions.stores import find_uri, uri_of_0_1
 from kubedistill_operator.job import Job

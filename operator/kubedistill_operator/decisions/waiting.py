@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kubedistill.chain import CHAIN
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.children.layout import child_kind, child_kinds
+from kubedistill_operator.children.child_kinds import child_kind, child_kinds
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.accounting import counted_at
 from kubedistill_operator.decisions.context import ReconcileContext

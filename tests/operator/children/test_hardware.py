@@ -7,7 +7,7 @@ import pytest
 from kubedistill.contract import Hardware
 from kubedistill.contract.hardware import CPU
 from kubedistill.manifest.settings import Pool, Resources
-from kubedistill_operator.children.hardware import find_hardware
+from kubedistill.placement.hardware import find_hardware
 from support.child_scenarios import SETTINGS, example_spec
 
 GIB = 2**30

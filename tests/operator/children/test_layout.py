@@ -8,9 +8,10 @@ import pytest
 from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import InvalidInput, InvalidManifest, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.manifest.settings import Pool, Resources
+from kubedistill.placement.layout import Layout, lay_out
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import build_children, check_children
-from kubedistill_operator.children.layout import Layout, child_kind, lay_out
+from kubedistill_operator.children.child_kinds import child_kind
 from support.child_scenarios import SETTINGS, example_spec, make_request, read_spec, stage_job
 from support.messages import CheckMessage
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Pool
+from kubedistill.placement.quantities import number
 from kubedistill_operator.children.attempt import build_children, check_children
 from kubedistill_operator.children.network import network_variables
 from kubedistill_operator.children.pods import CACHE_VARIABLES
-from kubedistill_operator.children.quantities import number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import child_name
 from support.child_scenarios import (

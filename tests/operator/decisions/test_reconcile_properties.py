@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kubedistill.chain import CHAIN
 from kubedistill.manifest.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.children.child_kinds import child_kind
 from kubedistill_operator.decisions.ends import GRACEFUL
 from kubedistill_operator.observed import Competitor, Pod
 from kubedistill_operator.plan import Plan

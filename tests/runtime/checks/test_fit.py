@@ -10,8 +10,8 @@ from kubedistill.chain import StageName
 from kubedistill.contract import Hardware
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill.manifest.loading import load_manifest
-from kubedistill_operator.children.hardware import find_hardware
-from kubedistill_operator.settings_file import load_settings
+from kubedistill.manifest.settings_file import load_settings
+from kubedistill.placement.hardware import find_hardware
 from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.fit.weights import count_weights

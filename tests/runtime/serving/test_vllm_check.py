@@ -14,9 +14,9 @@ import pytest
 from kubedistill.contract import Hardware, JobRef, RunRef, StageJob
 from kubedistill.errors import InvalidInput, InvalidManifest, InvalidModel
 from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings_file import load_settings
+from kubedistill.placement.hardware import find_hardware
 from kubedistill.v1alpha1 import spec_values
-from kubedistill_operator.children.hardware import find_hardware
-from kubedistill_operator.settings_file import load_settings
 from kubedistill_runtime.choices import choose, find_student, find_teachers
 from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.models import Model

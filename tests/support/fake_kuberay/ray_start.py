@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubedistill_operator.children.quantities import number
+from kubedistill.placement.quantities import number
 from support.fake_kuberay.api import Object
 from support.fake_kuberay.child import HEAD, Child
 from support.fake_kuberay.pods import Slot

@@ -6,9 +6,9 @@ from kubedistill.chain import StageName
 from kubedistill.contract import Hardware
 from kubedistill.contract.hardware import CPU
 from kubedistill.manifest.settings import Pool, Resources
+from kubedistill.placement.layout import Layout, lay_out
+from kubedistill.placement.quantities import number
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.layout import Layout, lay_out
-from kubedistill_operator.children.quantities import number
 
 _PRODUCT = "nvidia.com/gpu.product"
 """The label that NVIDIA's GPU feature discovery sets on nodes."""

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kubedistill.manifest.settings import Settings
-from kubedistill_operator.settings_file import InvalidSettings, load_settings
+from kubedistill.manifest.settings_file import InvalidSettings, load_settings
 from support.messages import CheckMessage
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill_operator.children.quantities import cores, mebibytes, number, times
+from kubedistill.placement.quantities import cores, mebibytes, number, times
 
 SUFFIXES = ("", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti")
 QUANTITIES = st.builds(

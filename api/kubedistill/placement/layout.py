@@ -10,11 +10,11 @@ from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import InvalidManifest, InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.manifest.settings import Pool, Resources
+from kubedistill.placement.quantities import cores, times
 from kubedistill.v1alpha1 import Spec, StageResources, TeacherModel, TeacherResources
-from kubedistill_operator.children.quantities import cores, times
-from kubedistill_operator.observed import ChildKind
 
-_RAY_STAGES: frozenset[StageName] = frozenset({"Generate", "Train", "Evaluate"})
+RAY_STAGES: frozenset[StageName] = frozenset({"Generate", "Train", "Evaluate"})
+"""Stages that serve or train a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +84,6 @@ class _WorkerNeeds:
     gpus: int
 
 
-def child_kind(stage: StageName, spec: Spec) -> ChildKind:
-    """Return the kind of child of a stage: a RayJob for engines and for training workers, else a Job."""
-    needs_no_engine = stage == "Generate" and all(teacher.model is None for teacher in spec.teachers)
-    return "Job" if needs_no_engine else child_kinds(stage)[0]
-
-
-def child_kinds(stage: StageName) -> tuple[ChildKind, ...]:
-    """Return the kinds that the child of a stage can have, whatever the spec; the usual one is first."""
-    if stage == "Generate":
-        return ("RayJob", "Job")
-    return ("RayJob",) if stage in _RAY_STAGES else ("Job",)
-
-
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:
     """Return the pods of a stage; `resources` applies to pods without a pool and without overrides.
 
@@ -143,7 +130,7 @@ def _choose_pool(
     if name is None and stage == "Generate":
         found = teachers_pool(spec)
         field, name = found.field, found.name
-    elif name is None and stage in _RAY_STAGES:
+    elif name is None and stage in RAY_STAGES:
         field, name = "spec.student.resources.pool", spec.student.resources.pool
     if name is None:
         return _PoolChoice(None, None, field)
