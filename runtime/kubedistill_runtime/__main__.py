@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_one(options.job, sha256=options.job_sha256)
         if options.validate:
             return _validate(options)
+        if options.estimate:
+            return _estimate(options)
         return _preview(options) if options.preview else _run_all(options)
     except KubedistillError as error:
         from kubedistill.contract.events import FailedEvent
@@ -68,6 +70,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--update", action="store_true", help="ask the hub for the branches and tags again, once")
     parser.add_argument("--validate", action="store_true", help="show all errors that a run would fail with")
     parser.add_argument("--preview", action="store_true", help="show what the student would be trained on")
+    parser.add_argument("--estimate", action="store_true", help="show what a run would take")
+    parser.add_argument("--machines", metavar="JSON", help="hardware, pools and prices, instead of this machine's")
     parser.add_argument("--bound-to-parent", action="store_true", help="exit when the parent process exits")
     return parser.parse_args(arguments)
 
@@ -167,6 +171,19 @@ def _preview(options: argparse.Namespace) -> int:
 
     run = _local_run(options)
     _emit(preview(run.stage_job("Prepare", attempt=1, keys={}), store=run.store))
+    return EXIT_SUCCESS
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from kubedistill.contract.estimates import Machines
+    from kubedistill_runtime.estimate.estimate import estimate
+
+    run = _local_run(options)
+    job = run.stage_job("Prepare", attempt=1, keys={})
+    if options.machines:
+        machines = Machines.model_validate_json(options.machines)
+        job = job.model_copy(update=dict(machines))
+    _emit(estimate(job, store=run.store))
     return EXIT_SUCCESS
 
 

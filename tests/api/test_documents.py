@@ -23,6 +23,7 @@ RUN_BY = {
     r"kubedistill import openai": "tests/api/cli/test_importing.py",
     r"kubedistill validate": "tests/api/cli/test_validate.py",
     r"kubedistill preview": "tests/runtime/training/test_preview.py",
+    r"kubedistill estimate": "tests/runtime/estimate/test_command.py",
     r"kubedistill watch": "tests/cluster/test_cli.py",
     r"kubedistill run": "tests/e2e",
     r"helm (install|upgrade|test|uninstall)": "tests/cluster/chart/test_lifecycle.py",

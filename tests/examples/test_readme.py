@@ -32,7 +32,7 @@ def test_shown_manifest_is_valid(name: str) -> None:
 
 def test_commands_exist() -> None:
     commands = set(re.findall(r"^kubedistill (\w+)", README, re.MULTILINE))
-    assert commands == {"init", "validate", "preview", "run"}
+    assert commands == {"init", "validate", "preview", "estimate", "run"}
     for command in commands:
         subprocess.run([KUBEDISTILL, command, "--help"], check=True, capture_output=True)
 

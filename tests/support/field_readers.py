@@ -18,7 +18,7 @@ _DATA_FILES, _REMOTE = f"{_RUNTIME}/data_files.py", f"{_RUNTIME}/teachers/remote
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EQUALITY = f"{_RUNTIME}/evaluation/metrics/normalization.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
-_LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
+_LAYOUT, _PODS, _RAYJOB = f"{_API}/placement/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
 _ACCOUNTING, _PROGRESS, _STOPPING, _WAITING = (
     f"{_DECISIONS}/{name}.py" for name in ("accounting", "progress", "stopping", "waiting")
 )
@@ -175,12 +175,12 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pools.*.ephemeralStorage": (_LAYOUT, "pool.ephemeral_storage"),
     "pools.*.scratch.size": (f"{_CHILDREN}/model_cache.py", "pool.scratch.size"),
     "pools.*.scratch.storageClass": (f"{_CHILDREN}/model_cache.py", "pool.scratch.storage_class"),
-    "pools.*.accelerator": (f"{_CHILDREN}/hardware.py", "pool.accelerator"),
-    "pools.*.memoryPerGpu": (f"{_CHILDREN}/hardware.py", "pool.memory_per_gpu"),
+    "pools.*.accelerator": (f"{_API}/placement/hardware.py", "pool.accelerator"),
+    "pools.*.memoryPerGpu": (f"{_API}/placement/hardware.py", "pool.memory_per_gpu"),
     "pools.*.env": (_PODS, "placement.pool.env"),
     "pools.*.resources": (_PODS, "placement.pool.resources"),
     "pools.*.runtimeClassName": (_PODS, "pool.runtime_class_name"),
-    "pools.*.pricePerGpuHour": (f"{_DECISIONS}/requests.py", "known.price_per_gpu_hour"),
+    "pools.*.pricePerGpuHour": (f"{_API}/placement/prices.py", "pool.price_per_gpu_hour"),
     "pools.*.allowedNamespaces": (_LAYOUT, "pool.allowed_namespaces"),
     "pools.*.maxGpusPerNamespace": (f"{_DECISIONS}/pool_limits.py", "pool.max_gpus_per_namespace"),
     "cpuResources.cpu": (_LAYOUT, "resources.cpu"),

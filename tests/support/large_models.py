@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from kubedistill_runtime.fit.weights import count_weights
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.safetensors_headers import Tensor
 
 _LLAMA = {"model_type": "llama", "vocab_size": 128256, "num_key_value_heads": 8, "torch_dtype": "bfloat16"}
@@ -60,7 +63,8 @@ LARGE = {
         {
             "model_type": "deepseek_v3", "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432,
             "moe_intermediate_size": 2048, "num_hidden_layers": 61, "num_attention_heads": 128,
-            "num_key_value_heads": 128, "n_shared_experts": 1, "n_routed_experts": 256, "kv_lora_rank": 512,
+            "num_key_value_heads": 128, "n_shared_experts": 1, "n_routed_experts": 256, "num_experts_per_tok": 8,
+            "kv_lora_rank": 512,
             "q_lora_rank": 1536, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
             "first_k_dense_replace": 3, "num_nextn_predict_layers": 1, "torch_dtype": "bfloat16",
             "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
@@ -137,6 +141,13 @@ def tensors_of(model: Large) -> dict[str, Tensor]:
     if model.stored_as == "FP8":
         return _with_further_layer(_in_fp8(tensors), layers=model.config["num_hidden_layers"])
     return _in_awq(tensors) if model.stored_as == "AWQ" else tensors
+
+
+def model_of(name: str) -> Model:
+    """Return a model of this size, without files."""
+    config = LARGE[name].config
+    weights = count_weights(tensors_of(LARGE[name]), config)
+    return Model(name, Path(name), "digest", weights.parameters, config, packed=weights.packed)
 
 
 def _is_linear(name: str, tensor: Tensor) -> bool:

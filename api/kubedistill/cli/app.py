@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from kubedistill.cli.estimate import estimate
 from kubedistill.cli.events import events
 from kubedistill.cli.get import get
 from kubedistill.cli.importing import importing
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _PANELS = {
-    "On this machine": (init, validate, preview, run, version),
+    "On this machine": (init, validate, preview, estimate, run, version),
     "In a cluster": (submit, get, watch, logs, events, report, suspend, resume, rerun, cancel),
 }
 for panel, commands in _PANELS.items():

@@ -8,11 +8,11 @@ import typer
 
 from kubedistill.cli.output import print_json, say
 from kubedistill.cli.program import with_program_name
-from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, PreviewEvent, ValidatedEvent
+from kubedistill.contract.events import EstimateEvent, Event, FailedEvent, FinishedEvent, PreviewEvent, ValidatedEvent
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.runtime_process import run_runtime
 
-_Answer = TypeVar("_Answer", PreviewEvent, ValidatedEvent)
+_Answer = TypeVar("_Answer", PreviewEvent, ValidatedEvent, EstimateEvent)
 
 
 def ask_runtime(arguments: Sequence[str], *, answer: type[_Answer], as_json: bool) -> _Answer:

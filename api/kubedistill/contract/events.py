@@ -6,6 +6,7 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from kubedistill.chain import StageName
 from kubedistill.contract.driver_messages import StageProgress
+from kubedistill.contract.estimates import Estimate
 from kubedistill.contract.models import ContractModel, StoredModel
 from kubedistill.errors import KubedistillError
 from kubedistill.stored import read_stored_line
@@ -137,8 +138,16 @@ class ValidatedEvent(ContractModel):
     """What could not be checked on this machine, and why."""
 
 
-Event = StageEvent | ProgressEvent | NoteEvent | FailedEvent | FinishedEvent | PreviewEvent | ValidatedEvent
-LastEvent = FinishedEvent | FailedEvent | PreviewEvent | ValidatedEvent
+class EstimateEvent(ContractModel):
+    """The estimate of a job; its only event."""
+
+    event: Literal["estimate"] = "estimate"
+    estimate: Estimate
+
+
+Answer = PreviewEvent | ValidatedEvent | EstimateEvent
+LastEvent = FinishedEvent | FailedEvent | Answer
+Event = StageEvent | ProgressEvent | NoteEvent | LastEvent
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

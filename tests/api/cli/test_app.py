@@ -18,7 +18,7 @@ from support.messages import CheckMessage
 
 SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
 NOTE = {"contract": CONTRACT, "event": "note"}
-COMMANDS = ("init", "validate", "preview", "run", "version")
+COMMANDS = ("init", "validate", "preview", "estimate", "run", "version")
 
 USAGE_ERRORS = {
     "unknown option": (("validate", "--fast", "job.yaml"), "No such option: --fast"),
@@ -172,6 +172,56 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
         "The loss is computed on the text that is in [[ ]].\n"
     )
     assert json.loads(kubedistill("preview", manifest, "--json").stdout) == event
+
+
+ESTIMATE = {
+    "stages": [
+        {"stage": "Generate", "tokens": 12_800_000, "seconds": 7_815, "gpuHours": 34.7, "dollars": 1156.2},
+        {"stage": "Train", "tokens": 900, "seconds": 95.4, "gpuHours": 0, "dollars": None},
+        {"stage": "Evaluate", "reused": True},
+    ],
+    "diskBytes": 3 * 2**30,
+    "downloadBytes": 641 * 2**30,
+    "assumptions": ["answers [are] labels"],
+}
+TABLE = """\
+          tokens        time  GPU hours   dollars
+Generate   12.8M  2 h 10 min       34.7  1,156.20
+Train        900  1 min 35 s        0.0         -
+Evaluate  reused
+all        12.8M  2 h 11 min       34.7         -
+disk: 3 GiB in the store; downloads: 641 GiB
+assumed: answers [are] labels
+"""
+
+
+def test_an_estimate_is_a_table_with_its_sum_and_assumptions(
+    kubedistill: Callable, manifest: str, runtime: Callable
+) -> None:
+    runtime(f"{SAY}say(event='estimate', contract={CONTRACT}, estimate={ESTIMATE!r})")
+    shown = kubedistill("estimate", manifest)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, TABLE, "")
+    assert json.loads(kubedistill("estimate", manifest, "--json").stdout)["diskBytes"] == 3 * 2**30
+
+
+SETTINGS = """
+pools:
+  h100: {nodeSelector: {nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3}, pricePerGpuHour: 3}
+"""
+
+
+def test_an_estimate_for_a_cluster_has_the_hardware_and_the_prices_of_its_pools(
+    kubedistill: Callable, tmp_path: Path, manifest: str, runtime: Callable
+) -> None:
+    text = (tmp_path / manifest).read_text()
+    (tmp_path / manifest).write_text(text.replace("source: teacher}", "source: teacher}, resources: {pool: h100}"))
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    runtime(f"{SAY}say(event='failed', reason='Told', message=sys.argv[sys.argv.index('--machines') + 1], exitCode=1)")
+    ended = kubedistill("estimate", manifest, "--settings", "settings.yaml", "--json")
+    machines = json.loads(json.loads(ended.stdout)["message"])
+    assert machines["hardware"]["Generate"]["accelerator"] == "NVIDIA-H100-80GB-HBM3"
+    assert machines["prices"]["teacher"] == 3
+    assert machines["pools"]["teacher"] == "h100"
 
 
 def test_runtime_gets_store_prices_and_config_maps(kubedistill: Callable, manifest: str, runtime: Callable) -> None:

@@ -23,6 +23,7 @@ LAST_EVENTS = {
     "finished": {"exitCode": 0, "report": {"json": "a", "md": "b", "html": "c"}, "seconds": 1.0, "exports": []},
     "failed": {"reason": "LowYield", "message": "too few", "exitCode": 2},
     "preview": {"records": [], "asked": {}, "notes": [], "objective": "Sequence", "objectiveReason": "as it is"},
+    "estimate": {"estimate": {"stages": [], "diskBytes": 0, "downloadBytes": 0, "assumptions": []}},
     "validated": {"problems": [], "notes": [], "unchecked": []},
 }
 FINISH = f"say(event='finished', **{LAST_EVENTS['finished']})\n"

@@ -14,11 +14,10 @@ from kubedistill.manifest.settings_file import load_settings
 from kubedistill.placement.hardware import find_hardware
 from kubedistill_runtime.checks.fit import check_fit
 from kubedistill_runtime.choices import Choices
-from kubedistill_runtime.fit.weights import count_weights
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.teachers.served import ServedTeacher
 from support.job_folder import JobFolder
-from support.large_models import LARGE, tensors_of
+from support.large_models import model_of
 from support.messages import CheckMessage
 
 GIB = 2**30
@@ -42,9 +41,8 @@ def cpus(memory: int) -> Hardware:
 
 def large(name: str) -> dict[str, Any]:
     """Return the changes that give a model the size of a large one."""
-    config = LARGE[name].config
-    weights = count_weights(tensors_of(LARGE[name]), config)
-    return {"parameters": weights.parameters, "packed": weights.packed, "config": config}
+    model = model_of(name)
+    return {"parameters": model.parameters, "packed": model.packed, "config": model.config}
 
 
 def check(
