@@ -27,7 +27,7 @@ def test_a_full_disk_costs_nothing_that_was_published(job: SmallJob, tmp_path: P
     store.mkdir()
     arguments = [KUBEDISTILL, str(job.manifest), str(store)]
     command = ["unshare", "--map-root-user", "--mount", "bash", "-c", _SCRIPT, *arguments]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=400)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=1200)
 
     first = [json.loads(line) for line in (tmp_path / "first.jsonl").read_text().splitlines()]
     assert first[-1]["event"] == "failed"

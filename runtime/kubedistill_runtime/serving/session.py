@@ -38,6 +38,7 @@ _ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",
     "RAY_TRAIN_ENABLE_V2": "1",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",  # by default 15, so that everything else on the machine goes before the engine
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than Ray's 30
     "RAY_gcs_server_port_wait_time_s": "120",
 }

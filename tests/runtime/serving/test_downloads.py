@@ -68,7 +68,7 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
 def run(hub: LocalHub, root: Path, *, gpus: int) -> dict[str, object]:
     environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(root / "driver")}
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(root), str(gpus)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200, env=environment)
     assert ran.returncode == 0, ran.stderr[-3000:]
     found: dict[str, object] = json.loads(ran.stdout.splitlines()[-1])
     return found

@@ -58,7 +58,7 @@ def test_the_engine_takes_what_the_workers_have(
     workers: list[dict[str, int]], gpus: int, resources: dict[str, float], bundles: list[dict[str, float]]
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps(workers), str(gpus)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert ran.returncode == 0, ran.stderr[-3000:]
     found = json.loads(ran.stdout.splitlines()[-1])
     assert found["lost"] == "Ray: no worker has joined this Ray cluster in 0 s. Check the worker's pod"

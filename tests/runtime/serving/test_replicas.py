@@ -17,7 +17,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = str(tmp_path_factory.mktemp("cluster"))
     command = [sys.executable, "-W", "ignore", "-m", replica_cluster.__name__, folder]
     ran = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=500, cwd=Path(__file__).parents[2]
+        command, capture_output=True, text=True, check=False, timeout=1200, cwd=Path(__file__).parents[2]
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     facts: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
