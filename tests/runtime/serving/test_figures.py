@@ -193,7 +193,7 @@ def test_where_the_engine_may_be_elsewhere_its_actor_is_asked(
     monkeypatch.setattr("ray.get", lambda answer: answer)
     engines = LocalEngines(leftovers=tmp_path / "none", ahead=False)
     actor = SimpleNamespace(hardware=SimpleNamespace(remote=lambda gpus: f"{gpus} x told by the actor"))
-    monkeypatch.setattr(engines, "actor", lambda *, gpus: actor)
+    monkeypatch.setattr(engines, "actor", lambda **_wanted: actor)
     assert engines.hardware(gpus=4) == "4 x told by the actor"
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(session, "has_accelerators", lambda: False)

@@ -33,6 +33,7 @@ def test_rows_are_left_with_the_figures_of_the_funnel(runner: StageRunner) -> No
         "objective": "CachedLogits",
         "objectiveReason": "teacher and student share a tokenizer",
         "topLogprobs": 32,
+        "models": {},
         "report": None,
     }
     assert runner.engines.warmed == 1
