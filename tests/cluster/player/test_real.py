@@ -14,6 +14,7 @@ import pytest
 from kubedistill.chain import StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec, spec_values
+from support.fake_kuberay.actions import CONDITIONS
 from support.kube_api import wait_for
 from support.small_job import make_job, small_spec
 
@@ -138,15 +139,22 @@ def test_a_pod_that_is_deleted_has_time_to_leave(make_workplace: Callable[..., A
 @pytest.mark.engine
 @pytest.mark.timeout(1200)
 def test_a_real_driver_prepares_and_two_generate_as_the_head_is_lost(
-    make_workplace: Callable[..., Any], tmp_path: Path
+    make_workplace: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = tmp_path / "claim"
+    # The channel has progress every 10 s, by when so small a job has ended: the head is lost once answers are stored.
+    stored = claim / "store" / "rows"
+    monkeypatch.setitem(CONDITIONS, "Working", lambda _child: any(stored.glob("*/*.parquet")))
+    changed = {"metadata": {"annotations": {"stored": "true"}}}
     make_job(claim / "job")
     workplace = make_workplace(scale=0.05, folder=tmp_path / "pods", claims={"shared": claim})
     keys: dict[Any, str] = {}
     for stage, starts in (("Prepare", "1"), ("Generate", "2")):
         name = f"head-lost-{stage.lower()}-1"
         child = workplace.child("head-lost", stage=stage, told=told(stage, token=name, keys=keys), pod=pod_of(name))
+        if stage == "Generate":
+            wait_for(lambda: any(stored.glob("*/*.parquet")), what="answers are stored", seconds=500)
+            workplace.api.patch("ConfigMap", f"{name}-out", changed, namespace=workplace.namespace)  # it looks now
         wait_for(partial(getattr, child, "result"), what=f"{stage} has a result", seconds=500)
         assert child.result["outcome"] == "Succeeded", child.result
         assert child.channel["owner"] == f"{name}:{child.result['driver']}"
