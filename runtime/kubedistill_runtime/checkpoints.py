@@ -57,11 +57,8 @@ def find_model(
     `records` is the store with what is known of commits, by default the same. Without `fetch`, nothing is downloaded.
     Raises InvalidModel, naming the field `at`, if there is no usable checkpoint, and the errors of fetch_files.
     """
-    if source.startswith(HUB_SCHEME):
-        assert commit is not None, "a model of the hub has a commit"
-        found = _find_on_hub(source, commit, weights=True, records=records or store, at=at, fetch=fetch)
-    else:
-        found = _find_locally(source, weights=True, data_root=data_root, at=at)
+    known = records or store
+    found = _find(source, commit, weights=True, data_root=data_root, records=known, at=at, fetch=fetch)
     identity = commit or ("" if store is None else folder_digest(found.path, store=store))
     config = read_object(found.path / _CONFIG, at=at, fix=_SAVE)
     tensors = {name: tensor for file in found.tensors.values() for name, tensor in file.items()}
@@ -92,11 +89,8 @@ def find_tokenizer(
 
     Takes and raises the same as find_model.
     """
-    if source.startswith(HUB_SCHEME):
-        assert commit is not None, "a model of the hub has a commit"
-        found = _find_on_hub(source, commit, weights=False, records=records or store, at=at, fetch=fetch)
-    else:
-        found = _find_locally(source, weights=False, data_root=data_root, at=at)
+    known = records or store
+    found = _find(source, commit, weights=False, data_root=data_root, records=known, at=at, fetch=fetch)
     identity = commit or ("" if store is None else folder_digest(found.path, store=store, patterns=TOKENIZER))
     config = read_object(found.path / _CONFIG, at=at, fix=_SAVE)
     return Model(source=source, path=found.path, digest=identity, parameters=0, config=config, hub=found.hub)
@@ -109,6 +103,23 @@ class _Checkpoint:
     path: Path
     tensors: Mapping[str, Mapping[str, Tensor]]
     hub: HubSnapshot | None = None
+
+
+def _find(
+    source: str,
+    commit: str | None,
+    *,
+    weights: bool,
+    data_root: Path,
+    records: Store | None,
+    at: str,
+    fetch: bool,
+) -> _Checkpoint:
+    """Find a folder, or a commit of the hub."""
+    if not source.startswith(HUB_SCHEME):
+        return _find_locally(source, weights=weights, data_root=data_root, at=at)
+    assert commit is not None, "a model of the hub has a commit"
+    return _find_on_hub(source, commit, weights=weights, records=records, at=at, fetch=fetch)
 
 
 def _find_locally(source: str, *, weights: bool, data_root: Path, at: str) -> _Checkpoint:

@@ -6,6 +6,7 @@ from kubedistill.chain import StageName
 from kubedistill.contract.hardware import Hardware
 from kubedistill.contract.models import StoredModel
 from kubedistill.contract.stage_job import Pools, Prices
+from kubedistill.sums import sum_known
 
 
 class Machines(StoredModel):
@@ -36,15 +37,10 @@ def add_up(parts: Sequence[StageEstimate]) -> StageEstimate:
     return StageEstimate(
         stage=parts[0].stage,
         tokens=sum(one.tokens for one in running),
-        seconds=_total([one.seconds for one in running]),
-        gpu_hours=_total([one.gpu_hours for one in running]),
-        dollars=_total([one.dollars for one in running]),
+        seconds=sum_known([one.seconds for one in running]),
+        gpu_hours=sum_known([one.gpu_hours for one in running]),
+        dollars=sum_known([one.dollars for one in running]),
     )
-
-
-def _total(numbers: Sequence[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
 
 
 class Estimate(StoredModel):

@@ -104,6 +104,10 @@ class TokenPrices(Model):
     output: Annotated[float, Field(ge=0, le=1e6)]
     """Price of the tokens of answers."""
 
+    def dollars(self, *, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return what so many tokens cost."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
 
 class Endpoint(Model):
     """A teacher that somebody else serves, over HTTP."""

@@ -31,10 +31,10 @@ def check_fit(job: StageJob, choices: Choices) -> None:
 
 
 def _check_teacher(teacher: ServedTeacher) -> None:
-    model, precision = teacher.model, Precision(teacher.dtype, teacher.spec.kv_cache_dtype)
-
     def memory(tokens: int, split: Split) -> ServingMemory:
-        return serving_memory(model, precision=precision, tokens=tokens, split=split, hardware=teacher.hardware)
+        return serving_memory(
+            teacher.model, precision=teacher.precision, tokens=tokens, split=split, hardware=teacher.hardware
+        )
 
     spec, at = teacher.spec, f"{teacher.at}.model"
     split = Split(spec.tensor_parallel_size, spec.pipeline_parallel_size)
@@ -86,33 +86,25 @@ def _check_training(job: StageJob, choices: Choices) -> None:
 
     needs = memory(choices.max_length)
     together = max(1, workers // hardware.pods)  # on one machine, all workers share its memory
-    if hardware.has_gpus:
-        _compare(needs.device, hardware.memory_per_gpu, choices, "on each GPU", needs, lambda n: memory(n).device)
-        _compare(needs.host * together, hardware.host_memory, choices, "in the memory of its pod", needs, None)
+    if not hardware.has_gpus:
+        _check_worker(needs, (needs.device + needs.host) * together, of=hardware.host_memory, where="of memory")
         return
-    whole = (needs.device + needs.host) * together
-    _compare(whole, hardware.host_memory, choices, "of memory", needs, None)
+    shorter = _shorten(lambda length: memory(length).device, choices.max_length, usable=hardware.memory_per_gpu or 0)
+    _check_worker(needs, needs.device, of=hardware.memory_per_gpu, where="on each GPU", shorter=shorter)
+    _check_worker(needs, needs.host * together, of=hardware.host_memory, where="in the memory of its pod")
 
 
-def _compare(
-    need: int,
-    capacity: int | None,
-    choices: Choices,
-    where: str,
-    parts: TrainingMemory,
-    of_length: Callable[[int], int] | None,
-) -> None:
-    """Raise ModelDoesNotFit if training needs more than there is; `of_length` is its need by the length of samples."""
-    if capacity is None or need <= capacity:
+def _check_worker(parts: TrainingMemory, need: int, *, of: int | None, where: str, shorter: int = 0) -> None:
+    """Raise ModelDoesNotFit if a worker needs more than there is; `shorter` is the length of samples that would fit."""
+    if of is None or need <= of:
         return
-    shorter = _shorten(of_length, choices.max_length, usable=capacity) if of_length else 0
-    fix = f"Name a pool with {short_bytes(need)}, or use a smaller student"
-    fix = f"Set training.maxLength: {shorter}" if shorter else fix
-    problem = (
+    fix = f"Set training.maxLength: {shorter}" if shorter else ""
+    raise ModelDoesNotFit(
         f"to be trained, it needs {short_bytes(need)} {where} (weights and optimizer {short_bytes(parts.states)}, "
-        f"activations of one sample {short_bytes(parts.activations)}), but there are {short_bytes(capacity)}"
+        f"activations of one sample {short_bytes(parts.activations)}), but there are {short_bytes(of)}",
+        at=_STUDENT_AT,
+        fix=fix or f"Name a pool with {short_bytes(need)}, or use a smaller student",
     )
-    raise ModelDoesNotFit(problem, at=_STUDENT_AT, fix=fix)
 
 
 def _serving_problem(needs: ServingMemory, *, hardware: Hardware, usable: int) -> str:

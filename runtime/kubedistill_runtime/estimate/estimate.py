@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kubedistill.chain import StageName
 from kubedistill.contract import Hardware, StageJob
 from kubedistill.contract.estimates import Estimate, StageEstimate, add_up
 from kubedistill.contract.events import EstimateEvent
@@ -27,7 +28,7 @@ from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.served import ServedTeacher
 from kubedistill_runtime.teachers.teacher import Teacher
 
-_HOUR, _MINUTE, _MILLION = 3600, 60, 1e6
+_HOUR, _MINUTE = 3600, 60
 _GPU_START, _CPU_START = 120.0, 15.0
 """Seconds in which an engine starts, without reading its weights."""
 _READ_RATE = 1e9
@@ -96,20 +97,12 @@ def _teacher(teacher: Teacher, *, of: _Job) -> StageEstimate:
     tokens = round(answers * work.answer_tokens)
     if not isinstance(teacher, ServedTeacher):
         return _endpoint(of.job.spec.teachers[of.choices.teachers.index(teacher)].endpoint, tokens, answers, work)
-    hardware, accelerator = teacher.hardware, find_accelerator(teacher.hardware)
-    copies = max(1, hardware.gpus // teacher.spec.gpus) if hardware.has_gpus else 1
-    seconds = None
-    if accelerator is not None:
-        engine = Engine(
-            teacher.model,
-            Precision(teacher.dtype, teacher.spec.kv_cache_dtype),
-            teacher.spec.gpus if hardware.has_gpus else 1,
-            accelerator,
-        )
-        lengths = {"prompt_tokens": work.prompt_tokens, "answer_tokens": work.answer_tokens}
-        seconds = _start_seconds(teacher.model, hardware) + generation_seconds(
-            engine, answers=answers, copies=copies, **lengths
-        )
+    hardware, copies, devices = teacher.hardware, 1, 1
+    if hardware.has_gpus:
+        copies, devices = max(1, hardware.gpus // teacher.spec.gpus), teacher.spec.gpus
+    seconds = _answer_seconds(
+        teacher.model, teacher.precision, work, answers=answers, hardware=hardware, devices=devices, copies=copies
+    )
     price = of.job.prices.of_teacher(teacher.name)
     return _held("Generate", tokens, seconds, hardware, price=None if price is None else price * copies)
 
@@ -119,7 +112,7 @@ def _endpoint(endpoint: Endpoint | None, tokens: int, answers: int, work: Worklo
     assert endpoint is not None, "a teacher that is not served has an endpoint"
     limit, prices, dollars = endpoint.requests_per_minute, endpoint.prices, None
     if prices is not None:
-        dollars = (answers * work.prompt_tokens * prices.input + tokens * prices.output) / _MILLION
+        dollars = prices.dollars(prompt_tokens=answers * work.prompt_tokens, completion_tokens=tokens)
     seconds = answers / limit * _MINUTE if limit else None
     return StageEstimate(stage="Generate", tokens=tokens, seconds=seconds, gpu_hours=0.0, dollars=dollars)
 
@@ -147,28 +140,46 @@ def _evaluate(of: _Job) -> StageEstimate:
     if of.is_complete("report"):
         return StageEstimate(stage="Evaluate", reused=True)
     work, student, hardware = of.workload, of.choices.student, of.choices.student_hardware
-    accelerator, seconds = find_accelerator(hardware), None
-    if accelerator is not None:
-        engine = Engine(student, Precision(of.choices.student_dtype), 1, accelerator)
-        once = _start_seconds(student, hardware) + generation_seconds(
-            engine, answers=work.tested, prompt_tokens=work.prompt_tokens, answer_tokens=work.answer_tokens
-        )
-        seconds = 2 * once
+    once = _answer_seconds(student, Precision(of.choices.student_dtype), work, answers=work.tested, hardware=hardware)
+    seconds = None if once is None else 2 * once
     tokens = round(2 * work.tested * work.answer_tokens)
     return _held("Evaluate", tokens, seconds, hardware, price=of.job.prices.student)
 
 
-def _held(stage: str, tokens: int, seconds: float | None, hardware: Hardware, *, price: float | None) -> StageEstimate:
+def _answer_seconds(
+    model: Model,
+    precision: Precision,
+    work: Workload,
+    *,
+    answers: int,
+    hardware: Hardware,
+    devices: int = 1,
+    copies: int = 1,
+) -> float | None:
+    """Return the seconds in which copies of a model start and answer, each on some devices; None if not known."""
+    accelerator = find_accelerator(hardware)
+    if accelerator is None:
+        return None
+    return _start_seconds(model, hardware) + generation_seconds(
+        Engine(model, precision, devices, accelerator),
+        answers=answers,
+        prompt_tokens=work.prompt_tokens,
+        answer_tokens=work.answer_tokens,
+        copies=copies,
+    )
+
+
+def _held(
+    stage: StageName, tokens: int, seconds: float | None, hardware: Hardware, *, price: float | None
+) -> StageEstimate:
     """Return a stage that holds its hardware all the time, at a price per hour."""
     hours = None if seconds is None else seconds / _HOUR
-    return StageEstimate.model_validate(
-        {
-            "stage": stage,
-            "tokens": tokens,
-            "seconds": seconds,
-            "gpuHours": None if hours is None else hours * hardware.gpus,
-            "dollars": None if hours is None or price is None else hours * price,
-        }
+    return StageEstimate(
+        stage=stage,
+        tokens=tokens,
+        seconds=seconds,
+        gpu_hours=None if hours is None else hours * hardware.gpus,
+        dollars=None if hours is None or price is None else hours * price,
     )
 
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
-
-_Number = TypeVar("_Number", int, float)
+from kubedistill.sums import sum_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +73,12 @@ def combine(parts: Sequence[Part]) -> ModelFigures:
     groups = groups or [[one] for one in figures]
     return ModelFigures(
         hardware=" + ".join(dict.fromkeys(one.hardware for one in figures)),
-        parameters=_total([one.parameters for one in models]),
-        memory_bytes=_total([one.memory_bytes for one in models]),
-        peak_memory_bytes=_total([one.peak_memory_bytes for one in models]),
+        parameters=sum_known([one.parameters for one in models]),
+        memory_bytes=sum_known([one.memory_bytes for one in models]),
+        peak_memory_bytes=sum_known([one.peak_memory_bytes for one in models]),
         latency_seconds=_mean([_slowest([one.latency_seconds for one in group]) for group in groups]),
-        cost_per_thousand=_mean([_total([one.cost_per_thousand for one in group]) for group in groups]),
+        cost_per_thousand=_mean([sum_known([one.cost_per_thousand for one in group]) for group in groups]),
     )
-
-
-def _total(values: Sequence[_Number | None]) -> _Number | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
 
 
 def _slowest(times: Sequence[float | None]) -> float | None:
@@ -94,5 +87,5 @@ def _slowest(times: Sequence[float | None]) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    total = _total(values)
+    total = sum_known(values)
     return None if total is None else total / len(values)

@@ -46,8 +46,8 @@ def cost_at(price: float | None, figures: ServingFigures) -> float | None:
 def _cost_of_tokens(figures: EndpointFigures, prices: TokenPrices | None) -> float | None:
     if prices is None or not figures.answers:
         return None
-    dollars = figures.prompt_tokens * prices.input + figures.completion_tokens * prices.output
-    return dollars / 1e6 / figures.answers * 1000
+    dollars = prices.dollars(prompt_tokens=figures.prompt_tokens, completion_tokens=figures.completion_tokens)
+    return dollars / figures.answers * 1000
 
 
 def hourly_price(figures: ServingFigures, price: Price) -> float | None:

@@ -9,6 +9,7 @@ from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.json_values import JsonObject
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
+from kubedistill_runtime.fit.serving import Precision
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.engine import Constraint, Engines, Serving
@@ -60,6 +61,11 @@ class ServedTeacher:
     def tokenizer(self) -> Model:
         """The files of its checkpoint."""
         return self.model
+
+    @property
+    def precision(self) -> Precision:
+        """The dtypes of its weights and of its cache."""
+        return Precision(self.dtype, self.spec.kv_cache_dtype)
 
     def values(self) -> JsonObject:
         """Return what determines its answers."""
