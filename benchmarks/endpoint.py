@@ -101,7 +101,8 @@ def measure_growth() -> float:
 
 def answer(rows, *, endpoint, folder, report=lambda _done, _tokens: None) -> Usage:
     generator = EndpointGenerator(endpoint, "key", Sampling(max_tokens=64), SEED)
-    return answer_rows(rows, cache=AnswerCache(Store(Path(folder)), KEY), generator=generator, report=report)
+    cache = AnswerCache(Store(Path(folder)), KEY)
+    return answer_rows(rows, cache=cache, generator=generator, report=report, charge=lambda _usage: None)
 
 
 def rows_of(count: int, *, name: str) -> list[Row]:

@@ -224,6 +224,12 @@ class Stopped(KubedistillError):
     cause = "none"
 
 
+class BudgetSpent(KubedistillError):
+    """The run has spent spec.budget, and has saved its state; exit code 1."""
+
+    cause = "none"
+
+
 class StoreBusy(KubedistillError):
     """Another run holds the lock of this job; exit code 1."""
 

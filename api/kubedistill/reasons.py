@@ -267,6 +267,11 @@ REASONS: dict[str, Reason] = {
     "Superseded": _ASKED,
     "Suspended": _ASKED,
     "AsAsked": _ASKED,
+    "BudgetSpent": Reason(
+        "none", "the run has spent its `budget`; it is saved and stopped",
+        "raise the field of `spec.budget` that the message names; the run continues by itself,"
+        " on one machine when it is started again",
+    ),
     "Deleted": Reason(
         "none", "the job is being deleted, and a finalizer holds it",
         "the message names the finalizer; whoever set it must remove it",

@@ -15,7 +15,7 @@ from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress
 from kubedistill.contract.events import Event, FinishedEvent, NoteEvent, ProgressEvent, ReportFiles, StageEvent
 from kubedistill.contract.store_names import LOCAL_RUN, job_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
-from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, StoreBusy
+from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, Stopped, StoreBusy
 from kubedistill.v1alpha1 import DistillationJob, spec_values
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.checks.fit import check_fit
@@ -28,6 +28,7 @@ from kubedistill_runtime.report import FORMS
 from kubedistill_runtime.serving.local_hardware import Gpu, find_gpus, find_local_hardware
 from kubedistill_runtime.serving.processes import reap_leftovers
 from kubedistill_runtime.serving.session import LocalEngines
+from kubedistill_runtime.spending import Meter
 from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
@@ -107,7 +108,7 @@ class LocalRun:
 def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
     """Run the missing stages of a job and emit events; returns the exit code (0, or 3 if the evaluation gate failed).
 
-    Raises the KubedistillError of a failed stage, and StoreBusy if another run of this job uses the store.
+    Raises the KubedistillError of a failed stage, BudgetSpent, and StoreBusy if another run of this job uses the store.
     """
     started = time.monotonic()
     check_store(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
@@ -115,10 +116,10 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
         leftovers = run.job_folder / "processes.json"
         reap_leftovers(leftovers)
         run.record_day()
-        keys = _probe(run, emit=emit)
+        keys, meter = _probe(run, emit=emit), Meter(run.job.spec.budget)
         with contextlib.closing(LocalEngines(leftovers=leftovers, ahead=True)) as engines:
             for stage in CHAIN:
-                _advance(run, stage, keys=keys, engines=engines, emit=emit)
+                _advance(run, stage, keys=keys, engines=engines, meter=meter, emit=emit)
                 if stage.name == "Evaluate" and not _passed(run.store, keys):
                     break
     passed = _passed(run.store, keys)
@@ -150,22 +151,27 @@ def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
 
 
 def _advance(
-    run: LocalRun, stage: Stage, *, keys: Mapping[ArtifactName, str], engines: LocalEngines, emit: Emit
+    run: LocalRun, stage: Stage, *, keys: Mapping[ArtifactName, str], engines: LocalEngines, meter: Meter, emit: Emit
 ) -> None:
-    """Run one stage unless all its artifacts are complete; Prepare always runs, since it checks the input."""
+    """Run one stage unless all its artifacts are complete; Prepare always runs, since it checks the input.
+
+    Raises BudgetSpent instead of beginning it, and once it has stopped because of that.
+    """
     if stage.name != "Prepare" and _complete(run.store, keys, stage.makes):
         emit(StageEvent(stage=stage.name, state="Skipped"))
         return
+    meter.check()
     attempt = 1 + len(list(run.folder.glob(f"{stage.name.lower()}-*")))
     if stage.name == "Prepare":
         attempt = 1  # Prepare runs at every start; its record is replaced
     job = run.stage_job(stage.name, attempt=attempt, keys={} if stage.name == "Prepare" else keys)
-    channel = _EmittingChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, emit)
+    channel = _EmittingChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, meter, emit)
     channel.inner.publish_job(job)
     log_to(channel.inner.folder / "driver.log", job=job)
     started = time.monotonic()
     emit(StageEvent(stage=stage.name, state="Running", attempt=attempt))
     result, error = run_stage(job, store=run.store, channel=channel, engines=engines)
+    meter.end_stage(result)
     emit(
         StageEvent(
             stage=stage.name,
@@ -176,6 +182,8 @@ def _advance(
             seconds=round(time.monotonic() - started, 3),
         )
     )
+    if isinstance(error, Stopped):
+        meter.check()
     if error:
         raise error
     for note in result.read_summary(PrepareSummary).notes if stage.name == "Prepare" else ():
@@ -193,15 +201,17 @@ def _passed(store: Store, keys: Mapping[ArtifactName, str]) -> bool:
 
 @dataclass(slots=True)
 class _EmittingChannel:
-    """A file channel that also emits progress as events."""
+    """A file channel that also emits progress as events, and stops the stage once the budget is spent."""
 
     inner: FileChannel
     stage: StageName
+    meter: Meter
     emit: Emit
     _emitted_at: float = 0.0
 
     def publish_progress(self, progress: StageProgress) -> None:
         self.inner.publish_progress(progress)
+        self.meter.note(progress)
         if time.monotonic() - self._emitted_at >= _PROGRESS_SECONDS or progress.done == progress.total:
             self._emitted_at = time.monotonic()
             self.emit(ProgressEvent(stage=self.stage, progress=progress))
@@ -210,7 +220,7 @@ class _EmittingChannel:
         self.inner.publish_result(result)
 
     def asked_to_stop(self) -> bool:
-        return self.inner.asked_to_stop()
+        return self.meter.is_spent or self.inner.asked_to_stop()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     gpus: Callable[[], int] = lambda: 0
     """Return the number of GPUs that are known to be reserved for this driver."""
+    dollars: float = field(default=0.0, init=False)
+    """US dollars that endpoints have charged since the attempt started."""
     _held: int = field(default=0, init=False)
     _started: float = field(init=False)
     _first: tuple[float, int] | None = field(default=None, init=False)
@@ -39,6 +41,10 @@ class Progress:
     def gpu_seconds(self) -> float:
         """Return the GPU-seconds since the attempt started, by the highest number of GPUs at any report so far."""
         return self._held * self.seconds()
+
+    def charge(self, dollars: float) -> None:
+        """Count what an endpoint has charged; the next report has it."""
+        self.dollars += dollars
 
     def loading(self, message: str) -> None:
         """Report what is being loaded, before any work is counted."""
@@ -91,7 +97,8 @@ class Progress:
 
     def _publish(self, progress: StageProgress) -> None:
         self._held = max(self._held, self.gpus())
-        self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds(), "gpus": self._held}))
+        spent = {"gpu_seconds": self.gpu_seconds(), "dollars": self.dollars}
+        self.publish(progress.model_copy(update={**spent, "gpus": self._held}))
 
 
 def _stopped() -> Stopped:

@@ -136,6 +136,10 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
     if spec["data"]["train"].get("targets") == "All":
         spec["data"]["train"]["answers"] = "Given"
     spec.get("training", {}).get("objective", {}).pop("temperature", None)
+    if "budget" in spec:
+        spec["budget"].setdefault("gpuHours", 8)
+        if any("prices" not in teacher.get("endpoint", {"prices": {}}) for teacher in spec["teachers"]):
+            spec["budget"].pop("dollars", None)
     return spec
 
 

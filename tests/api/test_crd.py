@@ -232,7 +232,7 @@ def test_columns_show_declared_fields() -> None:
         "AGE",
     ]
     wide = [column["name"] for column in columns if column.get("priority") == 1]
-    assert wide == ["TEACHER", "STUDENT", "ETA", "GPU-HOURS", "MESSAGE"]
+    assert wide == ["TEACHER", "STUDENT", "ETA", "GPU-HOURS", "DOLLARS", "MESSAGE"]
     for name, kind, path, _ in COLUMNS:
         if name != "AGE":
             assert {kinds[one] for one in declared(path)} == {kind}

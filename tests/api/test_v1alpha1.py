@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.v1alpha1 import (
+    Budget,
     DistillationJob,
     Metadata,
     Spec,
@@ -105,6 +106,8 @@ REFUSED: dict[str, tuple[Path, Any, str]] = {
     "a name that ends in a dash": (("metadata", "name"), "a-", "metadata.name: String should match pattern"),
     "a name that begins with a digit": (("metadata", "name"), "7b", "metadata.name: String should match pattern"),
     "a namespace that is a path": (("metadata", "namespace"), "../..", "metadata.namespace: String should match"),
+    "a budget without a limit": (("spec", "budget"), {}, "spec.budget: Value error, a budget has dollars, gpuHours"),
+    "a budget of nothing": (("spec", "budget"), {"gpuHours": 0}, "spec.budget.gpuHours: Input should be greater than"),
     "a queue without a name": (("spec", "queue"), {"name": "Team A"}, "spec.queue.name: String should match pattern"),
     "a queue too long for a label": (("spec", "queue"), {"name": "a" * 64}, "spec.queue.name: String should have at"),
     "a secret that is not a name": (("spec", "pods"), {"envFromSecrets": ["my_token"]},
@@ -212,7 +215,19 @@ DEFAULTS = {
     "storage": {"uri": None, "volumeClaim": None},
     "modelCache": None,
     "runID": None,
+    "budget": None,
 }  # fmt: skip
+
+
+def test_dollars_need_prices_of_each_endpoint(job_values: dict) -> None:
+    job_values["spec"]["budget"] = {"dollars": 5}
+    assert read(job_values).spec.budget == Budget(dollars=5), "a teacher that the job serves has its pool's price"
+    endpoint = {"model": "large"}
+    job_values["spec"]["teachers"].append({"name": "other", "endpoint": endpoint})
+    problem = problem_with(job_values)
+    assert problem.startswith("spec: Value error, budget.dollars needs prices of each endpoint; Set spec.teachers[1]")
+    job_values["spec"]["teachers"][1]["endpoint"] = {**endpoint, "prices": {"input": 0, "output": 1}}
+    assert read(job_values).spec.budget is not None
 
 
 def test_defaults_are_those_of_the_reference(job_values: dict) -> None:

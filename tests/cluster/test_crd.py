@@ -293,6 +293,11 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"spec.teachers.0": {"name": "main", "endpoint": {"model": "a", "url": "https://me:key@a/v1"}}},
         "spec.teachers[0].endpoint.url", "should match '^https?://",
     ),
+    "a budget without a limit": ({"spec.budget": {}}, "spec.budget", "a budget has dollars, gpuHours or both"),
+    "dollars for an endpoint without prices": (
+        {"spec.teachers.0": {"name": "main", "endpoint": {"model": "large"}}, "spec.budget": {"dollars": 5}},
+        "spec", "budget.dollars needs prices of each endpoint",
+    ),
     "a path for a claim": ({"spec.storage.volumeClaim": "../a"}, "spec.storage.volumeClaim", "should match '^[a-z0-9]"),
     "a long name": ({"metadata.name": "n" * 33}, "metadata.name", "must be at most 32 characters"),
     "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not contain a dot"),

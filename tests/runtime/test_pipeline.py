@@ -15,7 +15,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
-from kubedistill.errors import LowYield, StoreBusy
+from kubedistill.errors import BudgetSpent, LowYield, StoreBusy
 from kubedistill.logs import SUBJECT
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.channel import read_job
@@ -101,6 +101,22 @@ def test_every_stage_says_in_words_what_came_of_it(first: PipelineRun) -> None:
 def test_progress_is_said_and_its_last_word_is_never_left_out(first: PipelineRun) -> None:
     said = [event for event in first.events if event["event"] == "progress" and event["stage"] == "Generate"]
     assert (said[-1]["progress"]["done"], said[-1]["progress"]["total"]) == (56, 56)
+
+
+def test_a_spent_budget_saves_and_stops_and_a_larger_one_continues(fresh: PipelineRun) -> None:
+    def answer(_text: str) -> str:
+        fresh.runner.engines.held = 2
+        return "yes"
+
+    fresh.runner.says = answer
+    fresh.job_folder.set("budget", {"gpuHours": 1e-6})
+    with pytest.raises(BudgetSpent) as spent:
+        fresh.run()
+    check_facts(spent.value, "spec.budget.gpuHours", "1e-06")
+    assert spent.value.exit_code == 1
+    assert fresh.states() == {"Prepare": "Succeeded", "Generate": "Failed"}
+    fresh.job_folder.set("budget", {"gpuHours": 1000})
+    assert fresh.run() == 0
 
 
 def test_run_again_everything_is_skipped_but_the_door(done: PipelineRun) -> None:

@@ -22,7 +22,7 @@ from support.fake_engines import FunctionEngines
 from support.job_folder import JobFolder
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "kubedistill_runtime"
-NO_STAGE = ("__main__.py", "channel", "pipeline.py", "preview.py", "validation.py")
+NO_STAGE = ("__main__.py", "channel", "pipeline.py", "preview.py", "spending.py", "validation.py")
 """What no stage calls, or what tells the result: its errors end the driver, and no result says so."""
 RESTARTS = ("failure", "infrastructure", "preemption")
 

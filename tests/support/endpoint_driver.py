@@ -47,6 +47,7 @@ def main() -> None:
         cache=AnswerCache(Store(Path(folder)), KEY),
         generator=generator,
         report=lambda done, tokens: logging.info("%d rows, %d tokens", done, tokens),
+        charge=lambda _usage: None,
     )
 
 

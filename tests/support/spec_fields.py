@@ -130,6 +130,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "modelCache": ({"volumeClaim": "models", "path": "shared/hub"}, NOTHING),
     "runID": ("second", NOTHING),
     "suspend": (True, NOTHING),
+    "budget": ({"gpuHours": 2.5}, NOTHING),
     "queue": ({"name": "gpu"}, NOTHING),
     "retry": ({"maxFailures": 5}, NOTHING),
     "pods": ({"labels": {"team": "a"}, "envFromSecrets": ["hub"]}, NOTHING),

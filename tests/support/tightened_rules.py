@@ -72,6 +72,9 @@ TIGHTENED: dict[str, Stored | str] = {
     "!has(self.maxSummaryWords) && (!has(self.chainOfDensity) || !self.chainOfDensity)": "both are new",
     "spec.task: self.type in ['Classification', 'NLI', 'QA', 'Math'] || !has(self.chainOfThought) || "
     "!self.chainOfThought": "chainOfThought is new",
+    "spec: !has(self.budget) || !has(self.budget.dollars) || "
+    "self.teachers.all(teacher, !has(teacher.endpoint) || has(teacher.endpoint.prices))": "budget is new",
+    "spec.budget: has(self.dollars) || has(self.gpuHours)": "budget is new",
     "spec.task: self.type == 'Text' || !has(self.prompt) && !has(self.answer)": "both are new",
     "spec.teachers[]: has(self.model) != has(self.endpoint)": "model was required, and endpoint is new",
     "spec.teachers[]: !has(self.endpoint) || !has(self.resources)": "endpoint is new",

@@ -34,12 +34,20 @@ def _command(name: str, make: MakeOperation, describe: Callable[[Job], str], tex
     return command
 
 
+def _describe_resumed(job: Job) -> str:
+    """Return whether a job continues, which suspend alone does not decide."""
+    suspended = job.status.condition("Suspended")
+    if suspended is None or suspended.status != "True" or suspended.reason == "AsAsked":
+        return "resumed"
+    return f"stays suspended: {suspended.reason}: {suspended.message}"
+
+
 suspend = _command(
     "suspend", partial(operations.suspend, value=True), lambda _: "suspended",
     "Make a job save its state and stop; its GPUs are free a minute later.",
 )  # fmt: skip
 resume = _command(
-    "resume", partial(operations.suspend, value=False), lambda _: "resumed",
+    "resume", partial(operations.suspend, value=False), _describe_resumed,
     "Make a suspended job continue from its saved state.",
 )  # fmt: skip
 rerun = _command(

@@ -25,6 +25,8 @@ class StageProgress(ContractModel):
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
     """GPU-seconds of all drivers of the attempt so far."""
+    dollars: float = 0.0
+    """US dollars that endpoints have charged for the replies to all drivers of the attempt so far."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """Number of GPUs that this driver holds; 0 if it does not know."""
     figures: dict[str, float] = {}
@@ -53,6 +55,8 @@ class StageResult(ContractModel):
     ended_at: str
     gpu_seconds: float = 0.0
     """GPU-seconds of all drivers of the attempt."""
+    dollars: float = 0.0
+    """US dollars that endpoints have charged for the replies to all drivers of the attempt."""
     artifacts: dict[ArtifactName, ArtifactRef] = {}
     summary: dict[str, JsonValue] = {}
     """The most important figures, in the form of its stage's model in SUMMARIES; the artifact has all of them."""

@@ -19,7 +19,7 @@ from kubedistill.v1alpha1 import Status
 
 NOT_UNDERSTOOD: Final = "StatusNotUnderstood"
 """Reason of condition Stalled while the operator does not act on a job that another version wrote."""
-DERIVED: Final = frozenset({"phase", "stage", "progress", "attempt", "message", "eta", "gpuHours"})
+DERIVED: Final = frozenset({"phase", "stage", "progress", "attempt", "message", "eta", "gpuHours", "dollars"})
 """Fields that the operator derives from other fields at every write."""
 
 

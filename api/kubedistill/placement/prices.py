@@ -1,11 +1,13 @@
-"""The prices of a job: what the GPUs of each model cost in its pool."""
+"""The prices of a job: what the GPUs of each model and of each stage cost in their pools."""
 
 from collections.abc import Mapping
 
+from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import Pools, Prices
-from kubedistill.manifest.settings import Pool
-from kubedistill.placement.layout import teachers_pool
-from kubedistill.v1alpha1 import Spec
+from kubedistill.errors import InvalidManifest
+from kubedistill.manifest.settings import Pool, Resources
+from kubedistill.placement.layout import lay_out, teachers_pool
+from kubedistill.v1alpha1 import Spec, unpriced_endpoint
 
 
 def pools_of_models(spec: Spec) -> Pools:
@@ -27,6 +29,26 @@ def find_prices(spec: Spec, pools: Mapping[str, Pool]) -> Prices:
     if len(spec.teachers) > 1:
         return Prices(teachers=found, student=student)
     return Prices(teacher=found.get(spec.teachers[0].name), student=student)
+
+
+def price_stages(spec: Spec, *, namespace: str, pools: Mapping[str, Pool]) -> dict[StageName, float]:
+    """Return the US dollars per hour of one GPU in each stage; 0 for a stage without GPUs.
+
+    Raises InvalidManifest if a pool with GPUs or an endpoint has no price, and what lay_out raises.
+    """
+    fix = "set budget.gpuHours instead of dollars"
+    if at := unpriced_endpoint(spec.teachers):
+        raise InvalidManifest("budget.dollars needs it, and the run was started without", at=at, fix=f"S{fix[1:]}")
+    found = dict.fromkeys(STAGES, 0.0)
+    for stage in STAGES:
+        layout = lay_out(stage, spec, namespace=namespace, pools=pools, resources=Resources())
+        if layout.gpus:
+            price = _price(pools.get(layout.pool or ""), gpus=1)
+            if price is None:
+                problem = f'{stage} uses GPUs of pool "{layout.pool}", which has no pricePerGpuHour'
+                raise InvalidManifest(problem, at="spec.budget.dollars", fix=f"Ask the platform team for it, or {fix}")
+            found[stage] = price
+    return found
 
 
 def _price(pool: Pool | None, *, gpus: int) -> float | None:

@@ -33,6 +33,7 @@ COLUMNS = (  # name, type, path, whether only `-o wide` shows it
     ("STUDENT", "string", ".spec.student.model.source", True),
     ("ETA", "string", ".status.eta", True),
     ("GPU-HOURS", "string", ".status.gpuHours", True),
+    ("DOLLARS", "string", ".status.dollars", True),
     ("MESSAGE", "string", ".status.message", True),
 )
 

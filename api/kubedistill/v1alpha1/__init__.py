@@ -1,5 +1,6 @@
 """kubedistill.io/v1alpha1: only this package declares the fields of the resource."""
 
+from kubedistill.v1alpha1.budget import Budget
 from kubedistill.v1alpha1.curation import Curation, Filters, Select
 from kubedistill.v1alpha1.data import ConfigMapKeyRef, Data, DataSource, Generation, Routing, TrainData
 from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate
@@ -16,6 +17,7 @@ from kubedistill.v1alpha1.job import (
     Storage,
     hub_models,
     spec_values,
+    unpriced_endpoint,
     without_former_defaults,
 )
 from kubedistill.v1alpha1.models import (
@@ -56,6 +58,7 @@ __all__ = [
     "VERSION",
     "AnswerComparison",
     "ArtifactStatus",
+    "Budget",
     "Checkpoint",
     "Condition",
     "ConfigMapKeyRef",
@@ -106,5 +109,6 @@ __all__ = [
     "hub_models",
     "label_key",
     "spec_values",
+    "unpriced_endpoint",
     "without_former_defaults",
 ]

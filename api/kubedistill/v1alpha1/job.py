@@ -1,12 +1,14 @@
 """The DistillationJob resource itself."""
 
 import copy
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from kubedistill.paths import HUB_SCHEME, model_name
 from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
+from kubedistill.v1alpha1.budget import Budget
 from kubedistill.v1alpha1.curation import Curation
 from kubedistill.v1alpha1.data import Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
@@ -21,6 +23,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 MAX_NAME_LENGTH = 32
 _FOLDER = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 """Pattern of a folder's name that leads nowhere else."""
+_UNPRICED = "budget.dollars needs prices of each endpoint"
 
 
 def _check_names(teachers: tuple[Teacher, ...]) -> tuple[Teacher, ...]:
@@ -57,6 +60,16 @@ class ModelCache(Model):
 class Spec(Model):
     """What to distill, from which teacher, into which student, and which result is good enough."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.budget) || !has(self.budget.dollars) || "
+                "self.teachers.all(teacher, !has(teacher.endpoint) || has(teacher.endpoint.prices))",
+                _UNPRICED,
+            )
+        )
+    )
+
     task: Task
     """The task of the teacher."""
     teachers: Annotated[
@@ -91,6 +104,9 @@ class Spec(Model):
     """Name of this run; a new name starts another run."""
     suspend: bool = False
     """Save and stop the run; set it to false to continue."""
+    budget: Budget | None = None
+    """What one run may spend. When that is spent, the run is saved and suspended; raise it to continue. Absent: no
+    limit."""
     queue: Queue | None = None
     """The Kueue queue that admits every child. Absent: children start immediately."""
     retry: Retry = Retry()
@@ -109,6 +125,12 @@ class Spec(Model):
     """Maximum seconds without progress, after the first progress."""
     child_retention_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] = 600
     """Seconds for which a successful child is kept, so that you can inspect its pods."""
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        if self.budget is not None and self.budget.dollars is not None and (at := unpriced_endpoint(self.teachers)):
+            raise ValueError(f"{_UNPRICED}; Set {at}, or budget.gpuHours instead of dollars")
+        return self
 
 
 class Metadata(BaseModel):
@@ -145,13 +167,23 @@ class DistillationJob(Model):
     status: Status | None = None
 
 
-LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_seconds", "queue"})
+LIVE_FIELDS = frozenset({"suspend", "budget", "child_retention_seconds", "active_deadline_seconds", "queue"})
 """Fields that apply at once, during a run; an edit of any other field waits for a new runID."""
 
 
 def spec_values(spec: Spec) -> dict[str, JsonValue]:
     """Return the spec as JSON values without defaults: the form from which digests are computed."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+
+
+def unpriced_endpoint(teachers: Sequence[Teacher]) -> str:
+    """Return the field that the first endpoint without prices lacks; empty if each endpoint has them."""
+    missing = (
+        f"spec.teachers[{place}].endpoint.prices"
+        for place, teacher in enumerate(teachers)
+        if teacher.endpoint is not None and teacher.endpoint.prices is None
+    )
+    return next(missing, "")
 
 
 def hub_models(spec: Spec) -> list[str]:

@@ -78,6 +78,11 @@ class StageStatus(Model):
     """GPU-seconds of all attempts; for the latest one, as far as its driver has reported."""
     latest_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
     """GPU-seconds of the latest attempt, included in gpuSeconds; absent until its driver reports them."""
+    endpoint_dollars: Annotated[float, Field(ge=0)] | None = None
+    """US dollars that endpoints have charged in all attempts; for the latest one, as far as its driver has reported.
+    Absent until one has charged."""
+    latest_endpoint_dollars: Annotated[float, Field(ge=0)] | None = None
+    """US dollars of the latest attempt, included in endpointDollars; absent until its driver reports them."""
     starts: Natural = 0
     """Drivers that claimed the latest attempt; above 1, a head was lost and its driver was started again."""
     restarts: Restarts = Restarts()
@@ -198,6 +203,8 @@ class Status(Model):
     """Remaining time of the current stage, for people."""
     gpu_hours: Short = ""
     """GPU-hours of the run so far, for people."""
+    dollars: Short = ""
+    """US dollars of the run so far, for people; empty unless all its GPUs and endpoints have prices."""
     result: Result | None = None
     """Result of the run."""
 

@@ -17,7 +17,7 @@ from kubedistill_operator.observed import Channel, Resource
 
 _MOST_STARTS = 1_000_000
 _MOST_COUNT = 2**53
-_MOST_GPU_SECONDS, _MOST_GPUS = 1e12, 100_000
+_MOST_AMOUNT, _MOST_GPUS = 1e12, 100_000
 _MOST_FIGURE, _MOST_FIGURES = 1e300, 32
 _SHORT, _NAME, _KEY = 32, 253, 64
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
@@ -93,6 +93,7 @@ def _read_progress(values: Json) -> StageProgress:
     if max(found.done, found.total) > _MOST_COUNT:
         raise ValueError("done, total: too large")
     _check_amount("gpuSeconds", found.gpu_seconds)
+    _check_amount("dollars", found.dollars)
     if found.gpus > _MOST_GPUS:
         raise ValueError("gpus: too many")
     _check_amount("etaSeconds", found.eta_seconds or 0.0)
@@ -109,6 +110,7 @@ def _read_progress(values: Json) -> StageProgress:
 def _read_result(values: Json) -> StageResult:
     found = StageResult.model_validate(_check_contract(values), by_alias=True, by_name=False)
     _check_amount("gpuSeconds", found.gpu_seconds)
+    _check_amount("dollars", found.dollars)
     for name, artifact in found.artifacts.items():
         if not _DIGEST.fullmatch(artifact.key):
             raise ValueError(f"artifacts.{name}.key: not a digest")
@@ -144,7 +146,7 @@ def _check_contract(values: Json) -> Mapping[str, Json]:
 
 
 def _check_amount(name: str, amount: float) -> None:
-    if not 0 <= amount <= _MOST_GPU_SECONDS:
+    if not 0 <= amount <= _MOST_AMOUNT:
         raise ValueError(f"{name}: not an amount")
 
 

@@ -1,16 +1,17 @@
-"""Accounting: active seconds and GPU-seconds of a run, and the retry budgets that failed attempts are charged to."""
+"""Accounting: active seconds, GPU-seconds and dollars of a run, and the retry budgets that attempts are charged to."""
 
+from kubedistill.contract import StageProgress, StageResult
 from kubedistill.v1alpha1 import Restarts, StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.status import increase, with_run, with_stage
 
-_DIGITS = 3
+_DIGITS, _DOLLAR_DIGITS = 3, 6
 
 
 def count_usage(context: ReconcileContext, *, has_ended: bool = False, has_child: bool = True) -> Status:
-    """Return the status with the run's active seconds and the attempt's GPU-seconds counted until now.
+    """Return the status with the run's active seconds and the attempt's GPU-seconds and dollars counted until now.
 
     Counting starts from the stored values, so counting twice from one state changes nothing.
     """
@@ -20,7 +21,7 @@ def count_usage(context: ReconcileContext, *, has_ended: bool = False, has_child
     status = with_run(context.status, active_seconds=active_seconds(context), counted_at=counted_at)
     if stage is None:
         return status
-    return with_stage(status, stage.name, **count_gpus(context, stage, has_ended=has_ended))
+    return with_stage(status, stage.name, **count_reports(context, stage, has_ended=has_ended))
 
 
 def active_seconds(context: ReconcileContext) -> float:
@@ -38,18 +39,19 @@ def counted_at(context: ReconcileContext) -> str:
     return run.counted_at or stamp(context.now)
 
 
-def count_gpus(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float | str]:
-    """Return the stage's GPU-seconds, increased by what the attempt's drivers have reported since the last count.
+def count_reports(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float | str]:
+    """Return the stage's GPU-seconds and dollars, with what the attempt's drivers have reported since the last count.
 
     A driver that ended without a result while its child runs held its GPUs until now. Later reports of such an attempt
     are lower, and add nothing.
     """
+    changes = _count_dollars(context, stage)
     reported, counted = _reported_gpu_seconds(context, stage, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
     if reported is None or (stage.state == "Stopping" and reported < counted):
-        return {}
+        return changes
     more = increase(counted, reported)
-    seen = _note_report(context, stage)
-    return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported, **seen}
+    changes |= {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported}
+    return changes | _note_report(context, stage)
 
 
 def charge(restarts: Restarts, cause: Cause) -> Restarts:
@@ -69,15 +71,32 @@ def is_spent(context: ReconcileContext, restarts: Restarts, cause: Cause) -> boo
     return cause == "user" or getattr(restarts, cause) > most[cause]
 
 
+def _count_dollars(context: ReconcileContext, stage: StageStatus) -> dict[str, float | str]:
+    """Return what endpoints have charged; nothing changes without a report, or where no endpoint charges."""
+    reported = max((one.dollars for one in _reports(context)), default=0.0)
+    if not reported:
+        return {}
+    more = increase(stage.latest_endpoint_dollars or 0.0, reported)
+    return {
+        "endpoint_dollars": round((stage.endpoint_dollars or 0.0) + more, _DOLLAR_DIGITS),
+        "latest_endpoint_dollars": reported,
+    }
+
+
+def _reports(context: ReconcileContext) -> list[StageProgress | StageResult]:
+    """Return the latest progress and the result of the attempt, as far as there are any."""
+    channel = context.observed.attempt.channel
+    return [] if channel is None else [one for one in (channel.result, channel.progress) if one is not None]
+
+
 def _reported_gpu_seconds(context: ReconcileContext, stage: StageStatus, *, has_ended: bool) -> float | None:
-    attempt = context.observed.attempt
-    result = attempt.channel.result if attempt.channel is not None else None
-    progress = attempt.channel.progress if attempt.channel is not None else None
-    if result is None and progress is None:
+    attempt, reports = context.observed.attempt, _reports(context)
+    if not reports or attempt.channel is None:
         return None
-    reported = max(one.gpu_seconds for one in (result, progress) if one is not None)
-    child = attempt.child
-    if has_ended and result is None and progress is not None and child is not None and child.state == "Running":
+    reported = max(one.gpu_seconds for one in reports)
+    child, progress = attempt.child, attempt.channel.progress
+    is_lost = has_ended and attempt.channel.result is None
+    if is_lost and progress is not None and child is not None and child.state == "Running":
         reported += progress.gpus * seconds_since(_note_report(context, stage)["reported_at"], context.now)
     return round(reported, _DIGITS)
 

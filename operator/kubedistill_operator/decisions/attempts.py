@@ -119,6 +119,7 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
         eta_seconds=None,
         starts=0,
         latest_gpu_seconds=None,
+        latest_endpoint_dollars=None,
         reason="",
         message="starting",
         pool=held.pool,

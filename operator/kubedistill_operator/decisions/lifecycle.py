@@ -1,4 +1,4 @@
-"""Deciders about the run as a whole: start, supersede, cancel, suspend, resume, rest.
+"""Deciders about the run as a whole: start, supersede, cancel, rest.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
@@ -18,7 +18,7 @@ from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.run_snapshot import frozen_manifest, has_digest, spec_digest, take_snapshot
 from kubedistill_operator.observed import UNREADABLE, Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
-from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
+from kubedistill_operator.status import is_not_understood, is_true, without_conditions
 
 _HISTORY = 20
 _OBJECT_SECONDS, _SETTINGS_SECONDS = 15, 60
@@ -171,32 +171,6 @@ def cancel(context: ReconcileContext) -> Plan | None:
     assert plan.status is not None, "the end of a run writes a status"
     status = plan.status.model_copy(update={"handled_requests": _handled(context, "cancel")})
     return replace(plan, status=status)
-
-
-def suspend(context: ReconcileContext) -> Plan | None:
-    """Save and stop while spec.suspend is true; charge nothing."""
-    if context.live_spec is None or not context.live_spec.suspend:
-        return None
-    if (plan := request_stop(context, reason="Suspended")) is not None:
-        return plan
-    if context.current is not None and context.current.state == "Stopping":
-        return None
-    if is_true(context.status, "Suspended"):
-        return Plan(status=context.status, why=("suspended",))
-    status = context.set_condition(
-        context.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true"
-    )
-    status = context.set_condition(status, "Progressing", "False", reason="Suspended")
-    return Plan(status=status, events=(Event("Suspended", "saved and stopped"),), why=("suspended",))
-
-
-def resume(context: ReconcileContext) -> Plan | None:
-    """Continue a suspended run; Prepare checks the store again."""
-    if not is_true(context.status, "Suspended"):
-        return None
-    status = context.set_condition(context.status, "Suspended", "False", reason="Resumed")
-    status = with_stage(status, "Prepare", state="Pending", percent=0, reason="", message="")
-    return Plan(status=status, events=(Event("Resumed", "spec.suspend is false"),), requeue_after=0, why=("resumed",))
 
 
 def _set_readable(context: ReconcileContext) -> Status:

@@ -8,6 +8,7 @@ from kubedistill.errors import InvalidInput
 from kubedistill.manifest.limits import check_gpus_per_worker
 from kubedistill.manifest.settings import Settings
 from kubedistill.paths import local_path, locate
+from kubedistill.placement.prices import price_stages
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy
@@ -66,7 +67,9 @@ def _refused(candidate: Candidate) -> Obstacle | None:
         )
         check_gpus_per_worker(candidate.spec)
         check_pool_limits(candidate.spec, namespace=candidate.namespace, settings=settings)
-    except InvalidInput as error:  # not allowed, larger than any node, or never admitted
+        if candidate.spec.budget is not None and candidate.spec.budget.dollars is not None:
+            price_stages(candidate.spec, namespace=candidate.namespace, pools=settings.pools)
+    except InvalidInput as error:  # not allowed, larger than any node, never admitted, or without a price
         return Obstacle(error.reason, str(error))
     return None
 

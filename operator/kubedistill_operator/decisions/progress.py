@@ -6,7 +6,7 @@ Each takes a ReconcileContext and returns a Plan, or None to leave the decision 
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.accounting import count_gpus, counted_at
+from kubedistill_operator.decisions.accounting import count_reports, counted_at
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import end_attempt
 from kubedistill_operator.plan import Event, Plan
@@ -53,7 +53,7 @@ def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]
         "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
         "progressed_at": _progressed_at(context, stage),
-        **count_gpus(context, stage),
+        **count_reports(context, stage),
     }
 
 

@@ -13,6 +13,7 @@ from kubedistill_operator.decisions.attempts import (
     wait_for_gpus,
     wait_for_turn,
 )
+from kubedistill_operator.decisions.budget import describe_dollars
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.deletion import delete_children, leave_orphaned, report_deletion, stop_deleted
 from kubedistill_operator.decisions.failures import record_failure, record_restart, wait_for_result
@@ -23,16 +24,15 @@ from kubedistill_operator.decisions.lifecycle import (
     hold_restored,
     note_drift,
     note_unreadable,
-    resume,
     start_run,
     supersede,
-    suspend,
 )
 from kubedistill_operator.decisions.progress import enforce_progress, report_progress
 from kubedistill_operator.decisions.results import record_success
 from kubedistill_operator.decisions.run_snapshot import RunSnapshot, is_intact, load_snapshot
 from kubedistill_operator.decisions.snapshots import adopt_snapshot, ensure_snapshot, update_snapshot
 from kubedistill_operator.decisions.stopping import enforce_deadline, finish_stopping
+from kubedistill_operator.decisions.suspension import resume, suspend, suspend_spent
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
     end_overdue,
@@ -67,7 +67,8 @@ DECIDERS: tuple[Decider, ...] = (
     wait_after_refusal,  # before sweep_children and make_child: a refused write is not repeated at once
     sweep_children,  # before suspend: children of earlier attempts are deleted in a suspended run too
     cancel,  # before suspend: a suspended run can be cancelled
-    suspend,  # before resume and begin_attempt: nothing begins in a suspended run
+    suspend,  # before suspend_spent: the user's own request is the reason that is shown
+    suspend_spent,  # before resume and begin_attempt: nothing begins in a suspended run
     resume,  # before begin_attempt: Prepare looks again first
     # 3. End the current attempt.
     report_stopping,  # before finish_stopping: it reports what finish_stopping waits for
@@ -113,7 +114,8 @@ def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -
     plan = next((plan for decider in deciders if (plan := decider(context)) is not None), Plan())
     if plan.status is None:
         return plan
-    status = summarize(plan.status, now=now, generation=job.generation, deleting=job.deleting)
+    status = plan.status.model_copy(update={"dollars": describe_dollars(context, plan.status)})
+    status = summarize(status, now=now, generation=job.generation, deleting=job.deleting)
     return replace(plan, status=None if status == job.status else status)
 
 

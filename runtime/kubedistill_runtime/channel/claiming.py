@@ -16,6 +16,7 @@ from kubedistill_runtime.channel.api_server import ApiServer, retry_until
 from kubedistill_runtime.channel.config_map import ChangeRefusedError, ConfigMap, Content, expect, replace
 from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.channel.messages import write_record
+from kubedistill_runtime.spending import Spent
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def claim_channel(
                 starts=starts,
                 store=store,
                 folder=job.attempt_folder,
-                earlier_gpu_seconds=_read_gpu_seconds(claimed),
+                earlier=_read_spent(claimed),
                 clock=clock,
                 sleep=sleep,
             )
@@ -89,10 +90,14 @@ def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> Content |
         return None
 
 
-def _read_gpu_seconds(claimed: Content) -> float:
-    """Return the GPU-seconds that earlier drivers reported; 0 if their last progress can't be read."""
+def _read_spent(claimed: Content) -> Spent:
+    """Return what earlier drivers reported to have spent; nothing if their last progress can't be read."""
     try:
-        found = read_stored_json(StageProgress, claimed.data.get("progress.json", "")).gpu_seconds
+        found = read_stored_json(StageProgress, claimed.data.get("progress.json", ""))
     except ValueError:  # there is none, or it was not written by a driver
-        return 0.0
-    return found if 0 <= found < math.inf else 0.0
+        return Spent()
+    return Spent(_amount(found.gpu_seconds), _amount(found.dollars))
+
+
+def _amount(value: float) -> float:
+    return value if 0 <= value < math.inf else 0.0

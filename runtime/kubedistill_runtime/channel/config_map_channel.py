@@ -22,6 +22,7 @@ from kubedistill_runtime.channel.config_map import (
     expect,
 )
 from kubedistill_runtime.channel.messages import fit_progress, fit_result, write_record
+from kubedistill_runtime.spending import Spent
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,8 @@ class ConfigMapChannel:
     store: Store
     folder: str
     """The folder in the store that the result is written to first."""
-    earlier_gpu_seconds: float
-    """GPU-seconds of earlier drivers; this driver's are added."""
+    earlier: Spent
+    """What earlier drivers have spent; what this driver spends is added."""
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     _unsent: StageProgress | None = field(default=None, init=False)
@@ -73,7 +74,7 @@ class ConfigMapChannel:
         An API server that doesn't answer never ends a stage: the next message has the later progress.
         """
         self._check()
-        progress = progress.model_copy(update={"gpu_seconds": self.earlier_gpu_seconds + progress.gpu_seconds})
+        progress = self.earlier.add_to(progress)
         self._unsent = progress
         if self.clock() - self._sent_at < self._pause(_PROGRESS_SECONDS):
             return
@@ -91,7 +92,7 @@ class ConfigMapChannel:
         """
         self._check()
         self._read()
-        result = result.model_copy(update={"gpu_seconds": self.earlier_gpu_seconds + result.gpu_seconds})
+        result = self.earlier.add_to(result)
         if self._unsent is not None:
             self._record(self._unsent)
         write_record(self.store, f"{self.folder}/result.json", result.to_json())

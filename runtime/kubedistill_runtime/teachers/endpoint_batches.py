@@ -48,12 +48,14 @@ def answer_rows(
     cache: AnswerCache,
     generator: EndpointGenerator,
     report: Callable[[int, int], None],
+    charge: Callable[[TurnUsage], None],
 ) -> Usage:
     """Ask for the answers that the cache does not have, and return the usage of those that were asked for now.
 
     Rows for which the endpoint failed in an earlier run are asked again.
     Each answer is in the store within 5 s of its arrival, and in shards at the end. `report` receives the numbers of
-    answered rows and of generated tokens every few seconds; it may raise Stopped. Then, and if the endpoint raises one
+    answered rows and of generated tokens every few seconds; it may raise Stopped. `charge` receives the usage of each
+    answer that arrived, once. After Stopped, and if the endpoint raises one
     of the errors of `Client.ask`, the replies that are on their way are awaited for some seconds, and nothing that
     arrived is lost.
     """
@@ -63,7 +65,8 @@ def answer_rows(
     settle_lost(cache.store, cache.key, known=known)
     left = Counter(row.key for row in rows if row.key not in known)
     wanted = list({row.key: row for row in rows if row.key in left}.values())
-    run = _Run(wanted, generator, recent, InFlight(cache.store, cache.key), left, report, done=len(rows) - left.total())
+    in_flight, done = InFlight(cache.store, cache.key), len(rows) - left.total()
+    run = _Run(wanted, generator, recent, in_flight, left, report, charge, done=done)
     with _frozen_heap():
         return asyncio.run(run.answer_all())
 
@@ -134,6 +137,7 @@ class _Run:
     left: Counter[str]
     """How many rows wait for each answer: records may be equal."""
     report: Callable[[int, int], None]
+    charge: Callable[[TurnUsage], None]
     done: int
     usage: Usage = field(default_factory=Usage, init=False)
     _begun: int = field(default=0, init=False)
@@ -263,9 +267,14 @@ class _Run:
                 del self._asked[answer.row_key]
                 self.done += self.left.pop(answer.row_key)
                 for turn in answer.turns:
-                    self.usage.add(turn)
+                    self._count(turn)
             self.in_flight.done(answer.row_key for answer in arrived)
             await asyncio.to_thread(self.in_flight.beat)
+
+    def _count(self, turn: Turn) -> None:
+        self.usage.add(turn)
+        if turn.usage is not None:
+            self.charge(turn.usage)
 
 
 async def _join(workers: set[asyncio.Task[None]]) -> None:

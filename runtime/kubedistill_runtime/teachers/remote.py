@@ -12,6 +12,7 @@ from kubedistill.contract.artifacts import EndpointFigures
 from kubedistill.errors import BadCredentials
 from kubedistill.json_values import JsonObject
 from kubedistill.v1alpha1 import Endpoint, EndpointApi
+from kubedistill_runtime.answers import TurnUsage
 from kubedistill_runtime.endpoints.endpoint import Endpoint as Connection
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
@@ -93,9 +94,14 @@ class RemoteTeacher:
         k = max(request.sampling.k for request in requests.values())
         reader = self._open_reader(k=k) if generated else None
 
+        def charge(usage: TurnUsage) -> None:
+            if (prices := self.endpoint.prices) is not None:
+                tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+                progress.charge(prices.dollars(**tokens))
+
         def answer(request: Request, part: Pending, report: Report) -> int:
             generator = EndpointGenerator(connection, key, request.sampling, request.seed, reader)
-            usage = answer_rows(part.rows, cache=part.cache, generator=generator, report=report)
+            usage = answer_rows(part.rows, cache=part.cache, generator=generator, report=report, charge=charge)
             return usage.completion_tokens
 
         tokens = answer_in_turn(requests, pending, answer=answer, progress=progress)

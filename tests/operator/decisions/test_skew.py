@@ -25,7 +25,7 @@ LaterTraining = create_model(
     "LaterTraining", __base__=Spec.model_fields["training"].annotation, adapter=(Adapter, Adapter())
 )
 LaterSpec = create_model(
-    "LaterSpec", __base__=Spec, training=(LaterTraining, LaterTraining()), budget=(Adapter, Adapter())
+    "LaterSpec", __base__=Spec, training=(LaterTraining, LaterTraining()), novelty=(Adapter, Adapter())
 )
 """The spec of a later version: two new fields, with defaults."""
 
@@ -59,7 +59,7 @@ def test_an_image_is_told_no_default_that_came_after_it(cluster: FakeCluster) ->
 
 def test_a_driver_gets_the_stored_spec_with_fields_that_this_operator_does_not_know(cluster: FakeCluster) -> None:
     begin(cluster, "Curate")
-    spec = {**frozen_run(cluster).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
+    spec = {**frozen_run(cluster).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "novelty": None}
     store(cluster, spec=spec)
     job = cluster.jobs[begin_next(cluster)]
     assert json.loads(job.to_json())["spec"] == spec
@@ -99,8 +99,8 @@ def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> Non
 
 def test_a_spec_that_another_version_froze_has_not_drifted(cluster: FakeCluster) -> None:
     name = begin(cluster, "Train")
-    spec = {**frozen_run(cluster).values["spec"], "budget": {"type": "a"}}
-    store(cluster, spec=spec, digest="of the spec with a budget")
+    spec = {**frozen_run(cluster).values["spec"], "novelty": {"type": "a"}}
+    store(cluster, spec=spec, digest="of the spec with a novelty")
     cluster.run_child(name)
     cluster.settle()
     assert not [one for one in cluster.status.conditions if one.type == "SpecDrift"]

@@ -183,12 +183,12 @@ def test_progress_with_endless_figures_loses_them(claim: Claim, server: ConfigMa
 
 
 LAST_WORDS = {
-    "none": (None, 0.0),
-    "its progress": (progress(1, gpu_seconds=90.0).to_json(), 90.0),
-    "progress of 0.1, without GPUs": ('{"at": "t", "state": "Working", "gpuSeconds": 4.5}', 4.5),
-    "nothing that can be read": ("{", 0.0),
-    "no amount": ('{"at": "t", "state": "Working", "gpuSeconds": NaN}', 0.0),
-    "less than nothing": ('{"at": "t", "state": "Working", "gpuSeconds": -7}', 0.0),
+    "none": (None, 0.0, 0.0),
+    "its progress": (progress(1, gpu_seconds=90.0, dollars=2.5).to_json(), 90.0, 2.5),
+    "progress of 0.1, without GPUs": ('{"at": "t", "state": "Working", "gpuSeconds": 4.5}', 4.5, 0.0),
+    "nothing that can be read": ("{", 0.0, 0.0),
+    "no amount": ('{"at": "t", "state": "Working", "gpuSeconds": NaN, "dollars": 1}', 0.0, 1.0),
+    "less than nothing": ('{"at": "t", "state": "Working", "gpuSeconds": -7, "dollars": -1}', 0.0, 0.0),
 }
 
 
@@ -196,18 +196,19 @@ LAST_WORDS = {
 def test_a10_a_driver_counts_on_from_what_the_one_before_it_had_spent(
     last: str, claim: Claim, server: ConfigMapServer, time: Time
 ) -> None:
-    words, spent = LAST_WORDS[last]
+    words, spent, dollars = LAST_WORDS[last]
     claim("first")
     if words is not None:
         server.data["progress.json"] = words
     second = claim("second")
-    second.publish_progress(progress(2, gpu_seconds=10.0, gpus=2))
+    second.publish_progress(progress(2, gpu_seconds=10.0, gpus=2, dollars=0.25))
     told = StageProgress.model_validate_json(server.data["progress.json"])
-    assert (told.gpu_seconds, told.gpus) == (spent + 10.0, 2)
+    assert (told.gpu_seconds, told.gpus, told.dollars) == (spent + 10.0, 2, dollars + 0.25)
     time.now += 10
     third = claim("third")
-    third.publish_result(result("third", gpu_seconds=1.0))
-    assert told_result(server).gpu_seconds == spent + 11.0, "and so does the next"
+    third.publish_result(result("third", gpu_seconds=1.0, dollars=0.5))
+    last_result = told_result(server)
+    assert (last_result.gpu_seconds, last_result.dollars) == (spent + 11.0, dollars + 0.75), "and so does the next"
 
 
 # Losing the attempt

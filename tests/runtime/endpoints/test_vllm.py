@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Constraint, Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers
-from kubedistill_runtime.teachers.cache import AnswerCache
+from kubedistill_runtime.teachers.cache import AnswerCache, Row
 from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 from kubedistill_runtime.teachers.tokens import TokenReader, Tokens, make_reader
-from kubedistill_runtime.teachers.usage import read_usage
+from kubedistill_runtime.teachers.usage import Usage, read_usage
 from support.background import Background
 from support.endpoint_calls import KEY, act_on
 from support.endpoint_driver import KEY as MODEL_KEY
@@ -184,11 +184,17 @@ def test_more_alternatives_than_the_server_allows_end_the_job(vllm: str) -> None
     assert "tokenizer" in refused.value.fix
 
 
+def answer_all(rows: Sequence[Row], *, store: Store, generator: EndpointGenerator) -> Usage:
+    cache = AnswerCache(store, MODEL_KEY)
+    silent: dict[str, Any] = {"report": lambda _done, _tokens: None, "charge": lambda _usage: None}
+    return answer_rows(rows, cache=cache, generator=generator, **silent)
+
+
 def test_rows_are_stored_with_their_distributions(vllm: str, tmp_path: Path) -> None:
     store, rows = Store(tmp_path / "store"), rows_to_answer(21)
     sampling = Sampling(temperature=1.0, max_tokens=40, k=4)
     generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, sampling, seed=3, tokens=open_reader(k=4))
-    answer_rows(rows, cache=AnswerCache(store, MODEL_KEY), generator=generator, report=lambda _done, _tokens: None)
+    answer_all(rows, store=store, generator=generator)
     for one in collect_answers(rows, cache=AnswerCache(store, MODEL_KEY)):
         for turn in one.answer.turns:
             assert turn.finish == "length" or turn.completion_ids, turn.text
@@ -198,9 +204,7 @@ def test_rows_are_stored_with_their_distributions(vllm: str, tmp_path: Path) -> 
 def test_rows_are_answered_and_their_usage_is_stored(vllm: str, tmp_path: Path) -> None:
     store, rows = Store(tmp_path / "store"), rows_to_answer(21)
     generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, Sampling(temperature=1.0, max_tokens=8), seed=3)
-    usage = answer_rows(
-        rows, cache=AnswerCache(store, MODEL_KEY), generator=generator, report=lambda _done, _tokens: None
-    )
+    usage = answer_all(rows, store=store, generator=generator)
     answered = list(collect_answers(rows, cache=AnswerCache(store, MODEL_KEY)))
     assert len(answered) == 21
     assert {model for model, _ in usage.models} == {"teacher"}

@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubedistill.errors import EndpointUnavailable, QuotaExhausted, Stopped
-from kubedistill_runtime.answers import Answer, decode_answers
+from kubedistill_runtime.answers import Answer, TurnUsage, decode_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import endpoint_batches
@@ -36,7 +36,13 @@ def server() -> Iterator[EndpointServer]:
 
 
 def run(
-    rows: Sequence[Row], server: EndpointServer, store: Store, *, stop_at: int | None = None, **settings: float
+    rows: Sequence[Row],
+    server: EndpointServer,
+    store: Store,
+    *,
+    stop_at: int | None = None,
+    charge: Callable[[TurnUsage], None] = lambda _usage: None,
+    **settings: float,
 ) -> Usage:
     """Answer rows; `stop_at` asks to stop once so many are answered."""
 
@@ -45,7 +51,7 @@ def run(
             raise Stopped("asked to")
 
     generator = generator_for(server.url, api_key=API_KEY, **settings)
-    return answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=report)
+    return answer_rows(rows, cache=AnswerCache(store, KEY), generator=generator, report=report, charge=charge)
 
 
 def stored(store: Store) -> list[Answer]:
@@ -56,7 +62,10 @@ def stored(store: Store) -> list[Answer]:
 
 def test_each_row_is_asked_once_and_its_answer_is_in_a_shard(server: EndpointServer, store: Store) -> None:
     rows = rows_to_answer(600)
-    usage = run(rows, server, store)
+    charged = list[TurnUsage]()
+    usage = run(rows, server, store, charge=charged.append)
+    assert sum(one.completion_tokens for one in charged) == usage.completion_tokens > 0
+    assert sum(one.prompt_tokens for one in charged) == usage.prompt_tokens > 0
     assert len(server.received) == 660
     assert Counter(answer.row_key for answer in stored(store)) == Counter(row.key for row in rows)
     assert sorted(name.count("/") for name in AnswerCache(store, KEY).find_answers().values()) == [2] * 600, (
