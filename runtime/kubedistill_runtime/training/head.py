@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 TileLoss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""(logits_NV of a tile, its rows) -> (loss_N, gradient of loss_N by logits_NV)."""
+"""(logits_NV of a tile, its rows) -> (loss_N, gradient of loss_N by logits_NV); it may overwrite the logits."""
 
 TILE_ROWS = 256
 
@@ -56,7 +56,10 @@ class _TiledLoss(torch.autograd.Function):
             logits_NV, slope_NV = compute_logits(working_NH[rows], working_VH, bias_V, head)
             loss_N, gradient_NV = tile_loss(logits_NV, rows)
             total += loss_N.sum(dtype=torch.float64)
-            gradient_NV = gradient_NV * (head.scale if slope_NV is None else head.scale * slope_NV)
+            if slope_NV is not None:
+                gradient_NV = gradient_NV * slope_NV
+            if head.scale != 1.0:
+                gradient_NV = gradient_NV * head.scale
             working_NV = gradient_NV.to(working)
             if hidden_gradient_NH is not None:
                 hidden_gradient_NH[rows] = working_NV @ working_VH
@@ -80,7 +83,8 @@ def compute_logits(
     logits_NV = (hidden_NH @ weight_VH.T).to(torch.promote_types(hidden_NH.dtype, torch.float32))
     if bias_V is not None:
         logits_NV = logits_NV + bias_V
-    logits_NV = logits_NV * head.scale
+    if head.scale != 1.0:
+        logits_NV = logits_NV * head.scale
     if head.softcap is None:
         return logits_NV, None
     squashed_NV = torch.tanh(logits_NV / head.softcap)

@@ -162,7 +162,7 @@ def test_loss_is_least_and_flat_where_the_student_is_the_teacher() -> None:
     logits_NV = torch.from_numpy(generator.normal(0, 2, (20, V)))
     logprobs_NV = torch.log_softmax(logits_NV, 1)
     logprobs_NK, ids_NK = logprobs_NV.topk(K)
-    loss_N, gradient_NV = kl_and_gradient(logits_NV, ids_NK, logprobs_NK, 1 - logprobs_NK.exp().sum(1))
+    loss_N, gradient_NV = kl_and_gradient(logits_NV.clone(), ids_NK, logprobs_NK, 1 - logprobs_NK.exp().sum(1))
     torch.testing.assert_close(loss_N, torch.zeros(20, dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(gradient_NV, torch.zeros_like(gradient_NV), rtol=0, atol=1e-12)
 
@@ -172,7 +172,7 @@ def test_sure_student_keeps_its_digits() -> None:
     logits_NV = torch.zeros(1, V)
     logits_NV[0, 7] = 60.0
     loss_N, gradient_NV = kl_and_gradient(
-        logits_NV, torch.tensor([[7]]), torch.tensor([[math.log(0.9)]]), torch.tensor([0.1])
+        logits_NV.clone(), torch.tensor([[7]]), torch.tensor([[math.log(0.9)]]), torch.tensor([0.1])
     )
     rest = math.log(V - 1) - 60.0
     assert float(loss_N) == pytest.approx(0.9 * math.log(0.9) + 0.1 * (math.log(0.1) - rest), rel=1e-5)
@@ -185,7 +185,9 @@ def test_padded_rows_of_the_teachers_head_count_to_the_tail(count: int) -> None:
     share = float(np.float16(math.log(1 / count)))
     logits_NV = torch.linspace(-1, 1, V)[None]
     ids, logprobs = [*range(V, V + count), 3], [*[share] * count, -20.0]
-    loss_N, gradient_NV = kl_and_gradient(logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([0.0]))
+    loss_N, gradient_NV = kl_and_gradient(
+        logits_NV.clone(), torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([0.0])
+    )
     q_V = torch.softmax(logits_NV[0], 0)
     assert float(loss_N) == pytest.approx(-math.log(1 - float(q_V[3])), abs=1e-5)
     assert torch.isfinite(gradient_NV).all()
@@ -217,7 +219,7 @@ def test_any_stored_distribution_has_the_loss_and_the_gradient_of_the_formula(
     logits, ids, logprobs, tail = row
     logits_NV = torch.tensor([logits])
     loss_N, gradient_NV = kl_and_gradient(
-        logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([tail])
+        logits_NV.clone(), torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([tail])
     )
     exact_V = logits_NV[0].double().requires_grad_()
     expected = dense.bucketed_kl(exact_V, ids, logprobs, tail)
@@ -239,6 +241,6 @@ def test_bucketing_never_adds_divergence(student: list[float], teacher: list[flo
     for size in (k, 6):
         logprobs_NK, ids_NK = logprobs_NV.topk(size)
         tail_N = (1 - logprobs_NK.exp().sum(1)).clamp(0, 1)
-        losses.append(float(kl_and_gradient(logits_NV, ids_NK, logprobs_NK, tail_N)[0]))
+        losses.append(float(kl_and_gradient(logits_NV.clone(), ids_NK, logprobs_NK, tail_N)[0]))
     assert losses[0] <= full + 1e-9
     assert losses[1] == pytest.approx(full, rel=1e-9, abs=1e-9)

@@ -14,7 +14,7 @@ from kubedistill_runtime.training.objectives.sequence import cross_entropy_and_g
 
 
 def kl_and_gradient(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the bucketed forward KL of each position in nats, and its gradient.
+    """Return the bucketed forward KL of each position in nats, and its gradient, which takes the place of the logits.
 
     The gradient is q - p on the K ids and q (1 - r / q_rest) elsewhere. log q_rest is a logsumexp over the ids that
     were not stored, since 1 - sum would lose all precision if the student is confident. Ids beyond the student's
@@ -23,10 +23,18 @@ def kl_and_gradient(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail
     vocabulary = logits_NV.shape[1]
     known_NK = ids_NK < vocabulary
     place_NK = ids_NK.clamp_max(vocabulary - 1)
-    stored_NV = torch.zeros(logits_NV.shape[0], vocabulary + 1, dtype=torch.bool, device=logits_NV.device)
-    stored_NV = stored_NV.scatter_(1, ids_NK.clamp_max(vocabulary), True)[:, :vocabulary]
-    normalizer_N = torch.logsumexp(logits_NV, dim=1)
-    rest_N = torch.logsumexp(logits_NV.masked_fill(stored_NV, -torch.inf), dim=1)
+    chosen_NK = logits_NV.gather(1, place_NK)
+
+    # From here on, logits_NV has only what was not stored, relative to the largest of it. A tensor of [N, V] is large,
+    # so nothing else has this shape.
+    erased_NK = torch.where(known_NK, -torch.inf, torch.inf).to(logits_NV.dtype)
+    rest_NV = logits_NV.scatter_reduce_(1, place_NK, erased_NK, reduce="amin")
+    peak_N = rest_NV.amax(1)
+    peak_N = torch.where(torch.isfinite(peak_N), peak_N, 0.0)
+    rest_NV.sub_(peak_N[:, None]).exp_()
+    sum_N = rest_NV.sum(1)
+    rest_N = peak_N + sum_N.log()
+    normalizer_N = torch.logaddexp(rest_N, chosen_NK.masked_fill(~known_NK, -torch.inf).logsumexp(1))
 
     # Stored logprobs were rounded, but the tail was not: scale the K ids to exactly the remaining mass.
     tail_N, mass_NK = tail_N.to(logits_NV.dtype), torch.exp(logprobs_NK.to(logits_NV.dtype))
@@ -38,28 +46,26 @@ def kl_and_gradient(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail
     p_NK = torch.where(known_NK, mass_NK, 0.0)
     p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
 
-    log_q_NK = logits_NV.gather(1, place_NK) - normalizer_N[:, None]
-    log_q_rest_N = torch.where(has_tail_N, rest_N - normalizer_N, 0.0)
-    loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1) + torch.xlogy(r_N, r_N) - r_N * log_q_rest_N
+    log_q_NK, log_q_rest_N = chosen_NK - normalizer_N[:, None], rest_N - normalizer_N
+    loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1)
+    loss_N = loss_N + torch.where(has_tail_N, torch.xlogy(r_N, r_N) - r_N * log_q_rest_N, 0.0)
 
-    share_NV = torch.exp(logits_NV - torch.where(has_tail_N, rest_N, 0.0)[:, None])
-    share_NV = share_NV.masked_fill(stored_NV | ~has_tail_N[:, None], 0.0)
-    gradient_NV = torch.exp(logits_NV - normalizer_N[:, None]) - r_N[:, None] * share_NV
-    return loss_N, gradient_NV.scatter_add_(1, place_NK, -p_NK)
+    slope_N = torch.where(torch.isfinite(rest_N), (log_q_rest_N.exp() - r_N) / sum_N, 0.0)
+    gradient_NK = torch.where(known_NK, log_q_NK.exp(), 0.0) - p_NK
+    return loss_N, rest_NV.mul_(slope_N[:, None]).scatter_add_(1, place_NK, gradient_NK)
 
 
 def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
     """Return the sum of the losses of all scored ids, in nats."""
 
     def tile_loss(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        kl_N, kl_gradient_NV = kl_and_gradient(
-            logits_NV, batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
-        )
+        stored = batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
         # Where the teacher's distribution is not known (a changed rendering), only the text is used.
         share_N = torch.where(batch.has_top_N[rows], ce_weight, 1.0)
         if not share_N.any():
-            return kl_N, kl_gradient_NV
-        ce_N, ce_gradient_NV = cross_entropy_and_gradient(logits_NV, batch.targets_N[rows])
+            return kl_and_gradient(logits_NV, *stored)
+        ce_N, ce_gradient_NV = cross_entropy_and_gradient(logits_NV.clone(), batch.targets_N[rows])
+        kl_N, kl_gradient_NV = kl_and_gradient(logits_NV, *stored)
         loss_N = torch.where(share_N < 1, (1 - share_N) * kl_N, 0.0) + share_N * ce_N
         return loss_N, (1 - share_N)[:, None] * kl_gradient_NV + share_N[:, None] * ce_gradient_NV
 

@@ -11,10 +11,13 @@ from kubedistill_runtime.training.head import Head, sum_over_tiles
 
 
 def cross_entropy_and_gradient(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy of each position in nats, and its gradient: q - 1 at the target, q elsewhere."""
+    """Return the cross-entropy of each position in nats, and its gradient, which takes the place of the logits.
+
+    The gradient is q - 1 at the target, and q elsewhere.
+    """
     normalizer_N = torch.logsumexp(logits_NV, dim=1)
     chosen_N1 = logits_NV.gather(1, targets_N[:, None])
-    gradient_NV = torch.exp(logits_NV - normalizer_N[:, None])
+    gradient_NV = logits_NV.sub_(normalizer_N[:, None]).exp_()
     gradient_NV.scatter_add_(1, targets_N[:, None], torch.full_like(chosen_N1, -1.0))
     return normalizer_N - chosen_N1[:, 0], gradient_NV
 
