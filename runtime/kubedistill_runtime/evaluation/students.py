@@ -1,5 +1,6 @@
 """Students: the student before and after training, tested on the same records and timed in turn."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from kubedistill_runtime.serving.alternation import (
 )
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
+from kubedistill_runtime.serving.shared_engine import SharedEngine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.student_format import student_context
 from kubedistill_runtime.teachers.generate import Measurement, generate_answers
@@ -71,27 +73,27 @@ def compare_students(
             {name: request},
             serving=student_serving(models[name], choices=choices),
             at=STUDENT_AT,
-            engines=engines,
+            open_engine=shared.open if alike else engines.open,
             store=store,
             progress=progress,
             machine=machine,
             also=also,
         )
 
-    baseline = test("baseline")
-    tokens = answer_tokens or baseline.figures.answer_tokens or 1
-    timed: Alternation | None = None
-    untimed = "their architectures differ, so one engine can't run both"
-    if same_architecture(models["baseline"], models["distilled"]):
-        timing = _timing(models, answer_tokens=tokens, choices=choices, machine=machine, progress=progress)
-        try:
-            distilled = test("distilled", timing)
-            timed, untimed = read_stored_json(Alternation, distilled.measured[timing.name]), ""
-        except Untimed as error:  # nothing is stored, so a later run tries again
-            log.warning("the students were not timed in turn", exc_info=error)
-            distilled, untimed = test("distilled"), str(error)
-    else:
-        distilled = test("distilled")
+    alike, timed = same_architecture(models["baseline"], models["distilled"]), None
+    with contextlib.closing(SharedEngine(engines)) as shared:
+        baseline = test("baseline")
+        if not alike:
+            distilled, untimed = test("distilled"), "their architectures differ, so one engine can't run both"
+        else:
+            tokens = answer_tokens or baseline.figures.answer_tokens or 1
+            timing = _timing(models, answer_tokens=tokens, choices=choices, machine=machine, progress=progress)
+            try:
+                distilled = test("distilled", timing)
+                timed, untimed = read_stored_json(Alternation, distilled.measured[timing.name]), ""
+            except Untimed as error:  # nothing is stored, so a later run tries again
+                log.warning("the students were not timed in turn", exc_info=error)
+                distilled, untimed = test("distilled"), str(error)
 
     def tested(name: StudentName, result: GenerationResult[ServingFigures], latency: Latency | None) -> Tested:
         # The times of the alternation replace those from the student's own engine.

@@ -160,6 +160,14 @@ class Engine(Protocol):
         ...
 
 
+class OpenEngine(Protocol):
+    """Opens an engine, as Engines.open does."""
+
+    def __call__(self, serving: Serving, *, report: Report = no_report) -> AbstractContextManager[Engine]:
+        """Yield an engine for a model."""
+        ...
+
+
 class Engines(Protocol):
     """Starts engines and workers on demand, one engine at a time."""
 

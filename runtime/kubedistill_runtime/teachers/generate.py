@@ -13,7 +13,7 @@ from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Message
-from kubedistill_runtime.serving.engine import Engine, Engines, Serving
+from kubedistill_runtime.serving.engine import Engine, OpenEngine, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import answer_rows, collect_answers
@@ -44,7 +44,7 @@ def generate_answers(
     *,
     serving: Serving,
     at: str,
-    engines: Engines,
+    open_engine: OpenEngine,
     store: Store,
     progress: Progress,
     machine: Machine,
@@ -72,7 +72,7 @@ def generate_answers(
     tokens = 0
     if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
-        with engines.open(serving, report=partial(progress.downloading, serving.model.source)) as engine:
+        with open_engine(serving, report=partial(progress.downloading, serving.model.source)) as engine:
             engine.start()
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
             for one in (own, *also):

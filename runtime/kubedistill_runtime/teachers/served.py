@@ -116,7 +116,7 @@ class ServedTeacher:
             requests,
             serving=serving,
             at=serving.at,
-            engines=engines,
+            open_engine=engines.open,
             store=store,
             progress=progress,
             machine=Machine(engines.hardware(gpus=serving.gpus), job.pools.teacher),

@@ -45,7 +45,7 @@ class GenerationHarness:
             requests,
             serving=serving,
             at="teacher",
-            engines=self.engines,
+            open_engine=self.engines.open,
             store=self.store,
             progress=Progress(self.said.append),
             machine=self.machine,
