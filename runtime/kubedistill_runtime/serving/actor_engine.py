@@ -108,10 +108,14 @@ class ActorEngine:
 
     def close(self) -> None:
         """Stop the engine and release its memory; the actor stays, unless it has died."""
-        if self._opened_in is not None:
+        if self._opened_in is None:
+            return
+        if self.lanes == 1:
+            self._opened_in.close.remote()  # takes 2 s; its next call waits for that
+        else:
             with contextlib.suppress(EngineLost):
                 self._call("close")
-            self._opened_in = None
+        self._opened_in = None
 
     def _call(self, method: str, *arguments: Any) -> Any:
         import ray

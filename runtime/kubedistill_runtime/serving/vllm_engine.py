@@ -38,6 +38,8 @@ class VllmActor:
         os.environ.update(_ENVIRONMENT if has_accelerators() else _ENVIRONMENT | _WITHOUT_COMPILER)
         from vllm import LLM, SamplingParams  # noqa: F401  # takes 10 s, while the driver does something else
 
+        gc.collect()
+        gc.freeze()  # the modules' objects are not searched again, which would take a second for each engine
         self._running: BatchEngine | None = None
 
     def open(self, serving: Serving) -> None:
