@@ -13,6 +13,7 @@ from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.manifest.document import read_document
 from kubedistill.manifest.loading import load_manifest
+from kubedistill.v1alpha1 import LIVE_FIELDS, Spec
 
 
 def submit(
@@ -52,6 +53,7 @@ def _hint(job: Job) -> str:
     run = job.status.run
     if run is None or job.requested_run is not None:
         return ""
-    state = "is over" if job.is_over else "continues with the spec that it was started with"
+    live = ", ".join(Spec.model_fields[name].alias or name for name in sorted(LIVE_FIELDS))
+    state = "is over" if job.is_over else f"continues with the spec that it was started with, except for {live}"
     command = f"`kubedistill rerun {job.name} -n {job.namespace}`"
     return with_program_name(f"Run {run.id} {state}. To start a run with the new spec: {command}")

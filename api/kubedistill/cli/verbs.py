@@ -34,7 +34,7 @@ def _command(name: str, make: MakeOperation, describe: Callable[[Job], str], tex
     return command
 
 
-def _describe_resumed(job: Job) -> str:
+def describe_resumed(job: Job) -> str:
     """Return whether a job continues, which suspend alone does not decide."""
     suspended = job.status.condition("Suspended")
     if suspended is None or suspended.status != "True" or suspended.reason == "AsAsked":
@@ -47,7 +47,7 @@ suspend = _command(
     "Make a job save its state and stop; its GPUs are free a minute later.",
 )  # fmt: skip
 resume = _command(
-    "resume", partial(operations.suspend, value=False), _describe_resumed,
+    "resume", partial(operations.suspend, value=False), describe_resumed,
     "Make a suspended job continue from its saved state.",
 )  # fmt: skip
 rerun = _command(
