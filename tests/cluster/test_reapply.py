@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.fake_kuberay.background import playing
+from support.fake_kuberay.scenarios import WORKING, Scenario, choose, step
 from support.kube_api import Api, Manifest, wait_for
 from support.operator_harness import JOBS, LOOK_SECONDS, OURS, OperatorHarness, open_harness, small_job
 
@@ -27,6 +28,10 @@ MARKS = {
     },
 }  # fmt: skip
 FOREIGN = ("argocd", "helm", "kubectl", "team", "support")
+HOUR = step("Progress", after=5, done=2, total=4, gpu_seconds=3600.0, gpus=2)
+SPENDS = Scenario(
+    "spends", "P12, P13", {("Generate", 1): (*WORKING, HOUR, step("Progress", when="StopAsked", done=3, total=4))}
+)
 Apply = Callable[[OperatorHarness, Manifest], object]
 
 
@@ -65,7 +70,7 @@ def harness(
     shutil.copyfile(kubeconfig, folder / "admin.kubeconfig")
     with (
         open_harness(api, operator_kubeconfig, folder, name) as harness,
-        playing(kubeconfig, namespace=name, scale=0.02),
+        playing(kubeconfig, namespace=name, scale=0.02, choose=lambda job: SPENDS if job == "spends" else choose(job)),
     ):
         yield harness
 
@@ -193,6 +198,19 @@ def test_p1_p2_reverting_suspend_during_a_run_continues_the_same_run(harness: Op
     assert harness.status("slow-suspended")["run"]["id"] == run
     assert sum((harness.stage("slow-suspended", "Prepare").get("restarts") or {}).values()) == 0
     assert harness.events("slow-suspended").count("RunStarted") == 1
+
+
+def test_p12_p13_a_run_whose_budget_git_raises_continues_and_succeeds(harness: OperatorHarness) -> None:
+    job = marked_job("spends", budget={"gpuHours": 0.5})
+    server_side(harness, job)
+    harness.becomes("spends", "Suspended")
+    assert harness.condition("spends", "Suspended")[:2] == ("True", "BudgetSpent")
+    job["spec"]["budget"] = {"gpuHours": 2}
+    server_side(harness, job)
+    harness.becomes("spends", "Succeeded")
+    generate = harness.stage("spends", "Generate")
+    assert (generate["attempt"], generate["gpuSeconds"]) == (2, 3600)
+    assert drift(harness, "spends") is None
 
 
 def is_over(harness: OperatorHarness, job: Manifest) -> bool:

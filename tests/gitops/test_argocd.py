@@ -63,6 +63,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "p1 suspended and edited": ("Suspended", "spec.suspend is true", HELD),
     "p1 suspended and cancelled": ("Degraded", "Cancelled: ", OVER),
     "p2 resumed": ("Progressing", "", LIVE),
+    "p12 budget spent": ("Suspended", "BudgetSpent: 2.01 GPU-hours", LIVE),
     "p3 held by a finalizer": ("Progressing", "Deleted: nothing of it runs", set()),
 }
 
@@ -204,7 +205,7 @@ PAGE = {
         "w1 in a queue", "w2 another job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
     ],
     "edited, and the operator has not seen it yet": ["a1 an edit that was not seen"],
-    "suspended": ["p1 suspended", "p1 suspended from the start"],
+    "suspended": ["p1 suspended", "p1 suspended from the start", "p12 budget spent"],
     "succeeded": ["a1 succeeded", "s8 a used runID"],
     "failed or cancelled": ["s10 cancelled", "a4 the gate failed", "p1 suspended and cancelled"],
 }  # fmt: skip

@@ -248,6 +248,16 @@ def _suspended(cluster: FakeCluster) -> None:
     cluster.settle()
 
 
+def _spent(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(budget={"gpuHours": 2})
+    name = work(cluster, "Train")
+    cluster.progress(name, done=50, gpu_seconds=7200.0)
+    cluster.settle()
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped", gpu_seconds=7236.0)
+    cluster.end_child(name)
+    cluster.settle()
+
+
 def _suspended_from_the_start(cluster: FakeCluster) -> None:
     cluster.spec = small_spec(suspend=True)
     cluster.settle()
@@ -324,5 +334,6 @@ STATES: dict[str, Play] = {
     "p1 suspended and edited": _edited_when_suspended,
     "p1 suspended and cancelled": _cancelled_when_suspended,
     "p2 resumed": _resumed,
+    "p12 budget spent": _spent,
     "p3 held by a finalizer": _held_by_a_finalizer,
 }

@@ -84,7 +84,9 @@ def _find_problem(status: Status) -> tuple[tuple[str, str, str], ...]:
     if is_not_understood(status):
         return _named(status, "Stalled", "True")
     asked = _PROBLEMS if status.phase in _AT_REST else (*_PROBLEMS, *_WAITS)  # a job at rest does not wait
-    return next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
+    found = next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
+    suspended = _named(status, "Suspended", "True")
+    return found or tuple(one for one in suspended if one[2] != "AsAsked")  # what the user asked for is as desired
 
 
 def _named(status: Status, kind: str, truth: str) -> tuple[tuple[str, str, str], ...]:

@@ -280,9 +280,15 @@ class AnyJob(RuleBasedStateMachine):
 
     # The user.
 
-    @rule(suspend=st.booleans(), epochs=st.sampled_from([3, 5]), run_id=st.sampled_from([None, None, "a", "b"]))
-    def user_edits(self, suspend: bool, epochs: int, run_id: str | None) -> None:
+    @rule(
+        suspend=st.booleans(),
+        epochs=st.sampled_from([3, 5]),
+        run_id=st.sampled_from([None, None, "a", "b"]),
+        budget=st.sampled_from([None, {"gpuHours": 0.1}, {"gpuHours": 1, "dollars": 2}]),
+    )
+    def user_edits(self, suspend: bool, epochs: int, run_id: str | None, budget: dict[str, float] | None) -> None:
         changes = {"suspend": suspend, "training": {"epochs": epochs}} | ({"runID": run_id} if run_id else {})
+        changes |= {} if budget is None else {"budget": budget}
         self.cluster.spec = small_spec(**changes)
         self.cluster.generation += 1
 
