@@ -109,6 +109,10 @@ JOBS = Dashboard(
                         Query(f"max by (namespace, name, strategy, student) ({_P}_info{{{_NS}}})", "of"),
                         Query(f"max by (namespace, name) ({_P}_progress_ratio{{{_NS}}})", "Progress"),
                         Query(f"max by (namespace, name) ({_P}_gpu_seconds_total{{{_NS}}}) / 3600", "GPU-hours"),
+                        Query(
+                            f"max by (namespace, name) ({_P}_idle_gpu_seconds_total{{{_NS}}}) / 3600",
+                            "Idle GPU-hours",
+                        ),
                     ),
                     kind="table", width=24,
                 ),

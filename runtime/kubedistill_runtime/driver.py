@@ -73,7 +73,12 @@ def run_stage(
             or _UnexpectedError(name_cause(caught), at=job.stage, fix="The traceback is in driver.log")
         )
         result = _failure(error, driver=driver, started=started)
-    result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds(), "dollars": progress.dollars})
+    used = {
+        "gpu_seconds": progress.gpu_seconds(),
+        "idle_gpu_seconds": progress.idle_gpu_seconds(),
+        "dollars": progress.dollars,
+    }
+    result = result.model_copy(update=used)
     log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from kubedistill.contract import StageProgress
 from kubedistill.errors import Stopped
+from kubedistill_runtime.gpu_usage import GpuUsage
 
 State = Literal["Loading", "Working", "Stopping"]
 
@@ -20,11 +21,11 @@ class Progress:
     publish: Callable[[StageProgress], None]
     asked_to_stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
-    gpus: Callable[[], int] = lambda: 0
-    """Return the number of GPUs that are known to be reserved for this driver."""
+    gpus: Callable[[], int | None] = lambda: None
+    """Return the number of GPUs that are reserved for this driver; None if that is not known."""
     dollars: float = field(default=0.0, init=False)
     """US dollars that endpoints have charged since the attempt started."""
-    _held: int = field(default=0, init=False)
+    _usage: GpuUsage = field(init=False)
     _started: float = field(init=False)
     _first: tuple[float, int] | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
@@ -33,14 +34,27 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._started = self.clock()
+        self._usage = GpuUsage(self.clock)
 
     def seconds(self) -> float:
         """Return the seconds since the attempt started."""
         return self.clock() - self._started
 
     def gpu_seconds(self) -> float:
-        """Return the GPU-seconds since the attempt started, by the highest number of GPUs at any report so far."""
-        return self._held * self.seconds()
+        """Return the GPU-seconds since the attempt started, by the GPUs at each report so far."""
+        return self._usage.held_seconds()
+
+    def idle_gpu_seconds(self) -> float:
+        """Return the GPU-seconds among them in which nothing was generated or learned for 10 s or longer."""
+        return self._usage.idle_seconds()
+
+    def generated(self, replica: int, gpus: int) -> None:
+        """Note that a replica has made tokens with this number of GPUs; any thread may call it."""
+        self._usage.work(replica, gpus=gpus)
+
+    def learned(self) -> None:
+        """Note that a step of the training was made, with all GPUs."""
+        self._usage.work("training")
 
     def charge(self, dollars: float) -> None:
         """Count what an endpoint has charged; the next report has it."""
@@ -96,9 +110,15 @@ class Progress:
             raise _stopped()
 
     def _publish(self, progress: StageProgress) -> None:
-        self._held = max(self._held, self.gpus())
-        spent = {"gpu_seconds": self.gpu_seconds(), "dollars": self.dollars}
-        self.publish(progress.model_copy(update={**spent, "gpus": self._held}))
+        if (gpus := self.gpus()) is not None:
+            self._usage.hold(gpus)
+        figures = {
+            "gpu_seconds": self.gpu_seconds(),
+            "idle_gpu_seconds": self.idle_gpu_seconds(),
+            "dollars": self.dollars,
+            "gpus": self._usage.held(),
+        }
+        self.publish(progress.model_copy(update=figures))
 
 
 def _stopped() -> Stopped:

@@ -17,6 +17,8 @@ class Spent:
     gpu_seconds: float = 0.0
     dollars: float = 0.0
     """US dollars that endpoints have charged."""
+    idle_gpu_seconds: float = 0.0
+    """The part of gpu_seconds in which nothing was generated or learned."""
 
     def add_to(self, message: _Message) -> _Message:
         """Return the message of a later driver with this in addition."""
@@ -24,6 +26,7 @@ class Spent:
             update={
                 "gpu_seconds": self.gpu_seconds + message.gpu_seconds,
                 "dollars": self.dollars + message.dollars,
+                "idle_gpu_seconds": self.idle_gpu_seconds + message.idle_gpu_seconds,
             }
         )
 

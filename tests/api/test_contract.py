@@ -30,11 +30,12 @@ SUMMARIES = st.dictionaries(st.text(), st.text() | NUMBERS | st.booleans() | st.
 PROGRESS = st.builds(
     StageProgress, at=st.text(), done=st.integers(0, 2**53), total=st.integers(0, 2**53), unit=st.text(),
     rate=st.none() | NUMBERS, eta_seconds=st.none() | NUMBERS, gpu_seconds=NUMBERS,
+    idle_gpu_seconds=NUMBERS,
     figures=st.dictionaries(st.text(), NUMBERS), message=st.text(max_size=1024),
 )  # fmt: skip
 RESULTS = st.builds(
     StageResult, driver=st.text(), message=st.text(max_size=4096), started_at=st.text(), ended_at=st.text(),
-    gpu_seconds=NUMBERS, artifacts=st.dictionaries(ARTIFACTS, st.builds(ArtifactRef)), summary=SUMMARIES,
+    gpu_seconds=NUMBERS, idle_gpu_seconds=NUMBERS, artifacts=st.dictionaries(ARTIFACTS, st.builds(ArtifactRef)), summary=SUMMARIES,
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class ProgressHarness:
     said: list[StageProgress] = field(default_factory=list)
     seconds: float = 0.0
     stop: bool = False
-    gpus: int = 0
+    gpus: int | None = None
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,9 +38,21 @@ def test_gpu_seconds_count_from_the_drivers_begin_once_it_knows_of_gpus() -> Non
     harness.progress.loading("reading tokenizers")
     harness.gpus = 2
     assert harness.work(1, seconds=30).gpu_seconds == 60
-    harness.gpus, harness.seconds = 0, 45  # the engine's pods go before the driver does
+    harness.gpus, harness.seconds = None, 45  # the session ends before the driver does
     assert harness.progress.gpu_seconds() == 90
     assert [(said.gpu_seconds, said.gpus) for said in harness.said] == [(0, 0), (60, 2)]
+
+
+def test_gpus_are_idle_until_a_replica_makes_tokens_or_a_step_is_made() -> None:
+    harness = ProgressHarness(gpus=2)
+    harness.progress.loading("reading tokenizers")
+    harness.seconds = 30
+    harness.progress.generated(0, 1)
+    assert harness.work(1, seconds=35).idle_gpu_seconds == 30 + 35
+    harness.seconds = 40
+    harness.progress.learned()
+    assert harness.work(2, seconds=45).idle_gpu_seconds == (30 + 10) + 40
+    assert harness.progress.idle_gpu_seconds() == 80
 
 
 def test_loading_counts_nothing() -> None:

@@ -12,7 +12,7 @@ from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.models import Model
-from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, ignore
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving, Watch, Worked, ignore, no_account
 from kubedistill_runtime.weights import materialize
 
 Reply = Callable[[Sequence[int], int], Sequence[int]]
@@ -104,8 +104,8 @@ class FunctionEngines:
     """Opens the one engine that it is given; `opened` counts how often."""
 
     engine: FunctionEngine = field(default_factory=FunctionEngine)
-    held: int = 0
-    """GPUs."""
+    held: int | None = None
+    """GPUs; None without a session."""
     opened: int = 0
     warmed: int = 0
     machine: str = "a function"
@@ -114,9 +114,12 @@ class FunctionEngines:
         self.warmed += 1
 
     @contextlib.contextmanager
-    def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[FunctionEngine]:
+    def open(
+        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
+    ) -> Iterator[FunctionEngine]:
         self.opened += 1
         materialize(serving.model, report=report)
+        worked(0, serving.gpus)
         yield self.engine
 
     def hardware(self, *, gpus: int) -> str:
@@ -125,7 +128,7 @@ class FunctionEngines:
     def start_ray(self) -> None:
         raise AssertionError("one worker on a CPU needs no Ray")
 
-    def gpus(self) -> int:
+    def gpus(self) -> int | None:
         return self.held
 
     def close(self) -> None:

@@ -15,11 +15,13 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from kubedistill.contract import StageProgress
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import decode_answers
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
 from kubedistill_runtime.checkpoints import find_model
 from kubedistill_runtime.models import Model
+from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.placement import START_SECONDS, reserve
@@ -41,17 +43,20 @@ def answer(
     teacher = _find_teacher(folder)
     cache = AnswerCache(Store(folder / name), "k" * 64)
     rows = make_rows(_RECORDS, key=cache.key, samples=1)
-    disturbed = False
+    disturbed, said = False, list[StageProgress]()
+    progress = Progress(said.append, gpus=engines.gpus)
 
     def report(done: int, _tokens: int) -> None:
         nonlocal disturbed
+        progress.loading("answers")
         if not disturbed and 0 < done < ROWS:
             disturbed = True
             disturb()
 
     stop_ids = load_stop_ids(teacher)
     serving = Serving(teacher, max_model_len=128, stop_ids=stop_ids, replicas=replicas, lanes=lanes)
-    with engines.open(serving) as engine:
+    progress.loading("the engine")
+    with engines.open(serving, worked=progress.generated) as engine:
         generator = Generator(engine, load_chat_format(teacher, at="teacher"), Sampling(1.0, max_tokens=8), 128, seed=3)
         answer_rows(rows, cache=cache, generator=generator, report=report)
     shards = [decode_answers(cache.store.read(shard)) for shard in cache.store.names(f"rows/{cache.key}")]
@@ -59,6 +64,10 @@ def answer(
         "ids": [list(one.answer.turns[0].completion_ids) for one in collect_answers(rows, cache=cache)],
         "stored": sorted(one.row_key for shard in shards for one in shard),
         "disturbed": disturbed,
+        "gpus": [message.gpus for message in said],
+        "seconds": progress.seconds(),
+        "gpuSeconds": progress.gpu_seconds(),
+        "idleGpuSeconds": progress.idle_gpu_seconds(),
         "groups": _live_groups(),
     }
 

@@ -27,6 +27,8 @@ class StageProgress(ContractModel):
     """GPU-seconds of all drivers of the attempt so far."""
     dollars: float = 0.0
     """US dollars that endpoints have charged for the replies to all drivers of the attempt so far."""
+    idle_gpu_seconds: float = 0.0
+    """The part of them in which nothing was generated or learned for 10 s or longer."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """Number of GPUs that this driver holds; 0 if it does not know."""
     figures: dict[str, float] = {}
@@ -57,6 +59,8 @@ class StageResult(ContractModel):
     """GPU-seconds of all drivers of the attempt."""
     dollars: float = 0.0
     """US dollars that endpoints have charged for the replies to all drivers of the attempt."""
+    idle_gpu_seconds: float = 0.0
+    """The part of them in which nothing was generated or learned for 10 s or longer."""
     artifacts: dict[ArtifactName, ArtifactRef] = {}
     summary: dict[str, JsonValue] = {}
     """The most important figures, in the form of its stage's model in SUMMARIES; the artifact has all of them."""

@@ -83,6 +83,10 @@ class StageStatus(Model):
     Absent until one has charged."""
     latest_endpoint_dollars: Annotated[float, Field(ge=0)] | None = None
     """US dollars of the latest attempt, included in endpointDollars; absent until its driver reports them."""
+    idle_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    """GPU-seconds, among gpuSeconds, in which nothing was generated or learned for 10 s or longer."""
+    latest_idle_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Those of the latest attempt, included in idleGpuSeconds; absent until its driver reports them."""
     starts: Natural = 0
     """Drivers that claimed the latest attempt; above 1, a head was lost and its driver was started again."""
     restarts: Restarts = Restarts()

@@ -94,6 +94,7 @@ def _read_progress(values: Json) -> StageProgress:
         raise ValueError("done, total: too large")
     _check_amount("gpuSeconds", found.gpu_seconds)
     _check_amount("dollars", found.dollars)
+    _check_amount("idleGpuSeconds", found.idle_gpu_seconds)
     if found.gpus > _MOST_GPUS:
         raise ValueError("gpus: too many")
     _check_amount("etaSeconds", found.eta_seconds or 0.0)
@@ -111,6 +112,7 @@ def _read_result(values: Json) -> StageResult:
     found = StageResult.model_validate(_check_contract(values), by_alias=True, by_name=False)
     _check_amount("gpuSeconds", found.gpu_seconds)
     _check_amount("dollars", found.dollars)
+    _check_amount("idleGpuSeconds", found.idle_gpu_seconds)
     for name, artifact in found.artifacts.items():
         if not _DIGEST.fullmatch(artifact.key):
             raise ValueError(f"artifacts.{name}.key: not a digest")

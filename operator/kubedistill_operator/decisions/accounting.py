@@ -1,5 +1,7 @@
 """Accounting: active seconds, GPU-seconds and dollars of a run, and the retry budgets that attempts are charged to."""
 
+from dataclasses import dataclass
+
 from kubedistill.contract import StageProgress, StageResult
 from kubedistill.v1alpha1 import Restarts, StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
@@ -42,15 +44,18 @@ def counted_at(context: ReconcileContext) -> str:
 def count_reports(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float | str]:
     """Return the stage's GPU-seconds and dollars, with what the attempt's drivers have reported since the last count.
 
-    A driver that ended without a result while its child runs held its GPUs until now. Later reports of such an attempt
-    are lower, and add nothing.
+    A driver that ended without a result while its child runs held its GPUs until now, idle. Later reports of such an
+    attempt are lower, and add nothing.
     """
     changes = _count_dollars(context, stage)
     reported, counted = _reported_gpu_seconds(context, stage, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
-    if reported is None or (stage.state == "Stopping" and reported < counted):
+    if reported is None or (stage.state == "Stopping" and reported.held < counted):
         return changes
-    more = increase(counted, reported)
-    changes |= {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported}
+    more = increase(counted, reported.held)
+    changes |= {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported.held}
+    if reported.idle or stage.idle_gpu_seconds is not None:
+        idle = (stage.idle_gpu_seconds or 0.0) + increase(stage.latest_idle_gpu_seconds or 0.0, reported.idle)
+        changes |= {"idle_gpu_seconds": round(idle, _DIGITS), "latest_idle_gpu_seconds": reported.idle}
     return changes | _note_report(context, stage)
 
 
@@ -89,16 +94,27 @@ def _reports(context: ReconcileContext) -> list[StageProgress | StageResult]:
     return [] if channel is None else [one for one in (channel.result, channel.progress) if one is not None]
 
 
-def _reported_gpu_seconds(context: ReconcileContext, stage: StageStatus, *, has_ended: bool) -> float | None:
+@dataclass(frozen=True, slots=True)
+class _GpuSeconds:
+    """GPU-seconds of an attempt."""
+
+    held: float
+    idle: float
+    """Those of them in which nothing was generated or learned."""
+
+
+def _reported_gpu_seconds(context: ReconcileContext, stage: StageStatus, *, has_ended: bool) -> _GpuSeconds | None:
     attempt, reports = context.observed.attempt, _reports(context)
     if not reports or attempt.channel is None:
         return None
-    reported = max(one.gpu_seconds for one in reports)
+    held = max(one.gpu_seconds for one in reports)
+    idle = min(held, max(one.idle_gpu_seconds for one in reports))
     child, progress = attempt.child, attempt.channel.progress
     is_lost = has_ended and attempt.channel.result is None
     if is_lost and progress is not None and child is not None and child.state == "Running":
-        reported += progress.gpus * seconds_since(_note_report(context, stage)["reported_at"], context.now)
-    return round(reported, _DIGITS)
+        silent = progress.gpus * seconds_since(_note_report(context, stage)["reported_at"], context.now)
+        held, idle = held + silent, idle + silent
+    return _GpuSeconds(round(held, _DIGITS), round(idle, _DIGITS))
 
 
 def _note_report(context: ReconcileContext, stage: StageStatus) -> dict[str, str]:

@@ -120,6 +120,7 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
         starts=0,
         latest_gpu_seconds=None,
         latest_endpoint_dollars=None,
+        latest_idle_gpu_seconds=None,
         reason="",
         message="starting",
         pool=held.pool,

@@ -35,7 +35,8 @@ from kubedistill_operator.status import with_run, with_stage
 _GRACE_SECONDS = 30
 """How long to wait for the result of an attempt after its child has ended."""
 _KEPT = (
-    "attempt", "restarts", "gpu_seconds", "latest_gpu_seconds", "endpoint_dollars", "latest_endpoint_dollars",
+    "attempt", "restarts", "gpu_seconds", "latest_gpu_seconds", "idle_gpu_seconds", "latest_idle_gpu_seconds",
+    "endpoint_dollars", "latest_endpoint_dollars",
 )  # fmt: skip
 """What a stage keeps when it starts from the beginning."""
 

@@ -30,6 +30,7 @@ class DriverMetrics:
     stage: str
     attempt: int
     gpu_seconds: float = 0.0
+    idle_gpu_seconds: float = 0.0
     values: dict[str, float] = field(default_factory=dict)
     """By metric."""
 
@@ -59,4 +60,4 @@ def read_driver_metrics(status: Status, channel: Channel | None, *, seen_since: 
         for metric, reported in values.items()
         if metric in TIMES
     }
-    return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, values)
+    return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, progress.idle_gpu_seconds, values)

@@ -39,6 +39,9 @@ class JobMetrics:
     """GPU-seconds of all attempts, as far as they are counted."""
     latest_gpu_seconds: float = 0.0
     """The part of the running attempt."""
+    idle_gpu_seconds: float = 0.0
+    """The part of gpu_seconds in which nothing was generated or learned."""
+    latest_idle_gpu_seconds: float = 0.0
     restarts: Mapping[str, int] = field(default_factory=dict)
     """By cause, for all stages together."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +74,8 @@ def read_job_metrics(job: Job) -> JobMetrics:
         ratio=_ratio(stages),
         gpu_seconds=sum(stage.gpu_seconds for stage in stages),
         latest_gpu_seconds=(current.latest_gpu_seconds or 0.0) if current else 0.0,
+        idle_gpu_seconds=sum(stage.idle_gpu_seconds or 0.0 for stage in stages),
+        latest_idle_gpu_seconds=(current.latest_idle_gpu_seconds or 0.0) if current else 0.0,
         restarts={
             cause: sum(getattr(stage.restarts, cause) for stage in stages)
             for cause in ("failure", "infrastructure", "preemption")

@@ -20,7 +20,7 @@ from kubedistill_operator.status import increase
 from kubedistill_operator.telemetry.driver_metrics import DriverMetrics
 from kubedistill_operator.telemetry.job_metrics import JobMetrics
 
-MOST_SERIES: Final = 26
+MOST_SERIES: Final = 27
 RESULTS: Final = ("success", "requeue", "requeue_after", "error")
 _CONTROLLER = {"controller": "distillationjob"}
 _QUEUE = {"name": "distillationjob"}
@@ -186,6 +186,7 @@ JOB_GAUGES: Final = {
 JOB_COUNTERS: Final = {
     "restarts": ("Attempts, and drivers within one, that ended before their stage did", (*_JOB, "cause")),
     "gpu_seconds": ("GPU-seconds of the run", _JOB),
+    "idle_gpu_seconds": ("Those of them in which nothing was generated or learned for 10 s or longer", _JOB),
     "samples_generated": ("Answers of the current stage", _STAGE),
     "tokens_generated": ("Tokens of those answers", _STAGE),
     "samples_kept": ("Answers that Curate kept", _STAGE),
@@ -236,6 +237,8 @@ def _add(families: dict[str, Metric], job: list[str], job_metrics: JobMetrics, w
         add("restarts", count, cause)
     uncounted = increase(job_metrics.latest_gpu_seconds, work.gpu_seconds) if work else 0.0
     add("gpu_seconds", job_metrics.gpu_seconds + uncounted)
+    uncounted = increase(job_metrics.latest_idle_gpu_seconds, work.idle_gpu_seconds) if work else 0.0
+    add("idle_gpu_seconds", job_metrics.idle_gpu_seconds + uncounted)
     for family, value in work.values.items() if work else ():
         add(family, value, job_metrics.stage)
 

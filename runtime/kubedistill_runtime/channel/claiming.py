@@ -96,7 +96,7 @@ def _read_spent(claimed: Content) -> Spent:
         found = read_stored_json(StageProgress, claimed.data.get("progress.json", ""))
     except ValueError:  # there is none, or it was not written by a driver
         return Spent()
-    return Spent(_amount(found.gpu_seconds), _amount(found.dollars))
+    return Spent(_amount(found.gpu_seconds), _amount(found.dollars), _amount(found.idle_gpu_seconds))
 
 
 def _amount(value: float) -> float:

@@ -43,10 +43,12 @@ class ActorEngine:
         serving: Serving,
         *,
         using_actor: UsingActor,
+        made_tokens: Callable[[], None],
         report: Report = no_report,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._serving, self._using_actor, self._report, self._clock = serving, using_actor, report, clock
+        self._made_tokens, self._generated = made_tokens, 0
         self._opened_in: ActorHandle | None = None
         self._opening = Lock()
         self._batches = count()
@@ -74,6 +76,7 @@ class ActorEngine:
             reached: Advance = ray.get(
                 actor.generate.remote(batch, prompts, sampling=sampling, seeds=seeds, seconds=_SLICE_SECONDS)
             )
+            self._note_tokens(reached)
             while reached.completions is None:
                 if reached.replies > replies:
                     replies, self._finished = reached.replies, self._clock()
@@ -84,7 +87,14 @@ class ActorEngine:
                     ray.get(actor.abort.remote(batch))
                     raise
                 reached = ray.get(actor.advance.remote(batch, seconds=_SLICE_SECONDS))
+                self._note_tokens(reached)
             return reached.completions
+
+    def _note_tokens(self, reached: Advance) -> None:
+        """Report tokens since the last report; an engine that was started again counts from 0."""
+        if reached.generated != self._generated:
+            self._generated = reached.generated
+            self._made_tokens()
 
     def _check_alive(self) -> None:
         """Raise EngineLost if no batch has got a reply for so long that the engine must hang."""
@@ -147,4 +157,5 @@ class ActorEngine:
                 folder = materialize_for_actor(self._serving.model, actor, report=self._report)
                 ray.get(actor.open.remote(replace(self._serving, model=replace(self._serving.model, path=folder))))
                 log.info("engine ready", extra=model)
+                self._made_tokens()  # the first one shows that it is ready
                 self._opened_in = actor

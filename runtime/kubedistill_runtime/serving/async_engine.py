@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kubedistill_runtime.serving.batch_engine import Advance, Replies
 from kubedistill_runtime.serving.engine import Completion, Sampling
@@ -17,7 +17,9 @@ from kubedistill_runtime.serving.vllm_requests import make_completion, sampling_
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine import EngineCoreOutput
     from vllm.v1.engine.async_llm import AsyncLLM
+    from vllm.v1.engine.output_processor import OutputProcessorOutput
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -44,7 +46,9 @@ class AsyncEngine:
         self._batches: dict[int, _Batch] = {}
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="async-engine", daemon=True).start()
+        self._generated = 0
         self._llm: AsyncLLM = self._submit(_make(arguments)).result()
+        self._count_tokens()
         self._guard = guard_children()
 
     def start(
@@ -67,7 +71,7 @@ class AsyncEngine:
                 if request.done() and (error := request.exception()) is not None:
                     self._cancel(begun)
                     raise error
-        return begun.replies.advance()
+        return begun.replies.advance(generated=self._generated)
 
     def abort(self, batch: int) -> None:
         """Give up a batch; the others continue."""
@@ -84,6 +88,20 @@ class AsyncEngine:
         self._guard.kill()
         self._guard.wait()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _count_tokens(self) -> None:
+        """Count what each step of the engine generates, of which a request reports nothing before its end.
+
+        vLLM's own statistics count that too, but write it to Prometheus at each step.
+        """
+        processor = self._llm.output_processor
+        process = processor.process_outputs
+
+        def count(outputs: "list[EngineCoreOutput]", *arguments: Any, **options: Any) -> "OutputProcessorOutput":
+            self._generated += len(outputs)
+            return process(outputs, *arguments, **options)
+
+        processor.process_outputs = count
 
     def _submit(self, work: Coroutine[None, None, _T]) -> "Future[_T]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -15,6 +15,8 @@ class Advance:
     """Finished replies."""
     tokens: int
     """Tokens of the finished replies."""
+    generated: int
+    """A number that grows with each step of the engine that makes tokens, of this batch or others."""
     completions: list[Completion] | None = None
     """All replies, in the order of the prompts, once the last is finished."""
 
@@ -63,8 +65,8 @@ class Replies:
         """Add the reply to the prompt at a place."""
         self._found[place] = completion
 
-    def advance(self) -> Advance:
-        """Return how far the batch has come."""
+    def advance(self, *, generated: int) -> Advance:
+        """Return how far the batch has come, as an Advance."""
         found = dict(self._found)
         whole = [found[place] for place in range(self.prompts)] if len(found) == self.prompts else None
-        return Advance(len(found), sum(len(one.ids) for one in found.values()), whole)
+        return Advance(len(found), sum(len(one.ids) for one in found.values()), generated, whole)

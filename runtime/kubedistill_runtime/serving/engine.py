@@ -117,6 +117,14 @@ def ignore(_replies: int, _tokens: int) -> None:
     """Watch nothing."""
 
 
+Worked = Callable[[int, int], None]
+"""Receives the number of a replica that has made tokens, and the number of its GPUs."""
+
+
+def no_account(_replica: int, _gpus: int) -> None:
+    """Count nothing."""
+
+
 class Engine(Protocol):
     """A started engine."""
 
@@ -163,7 +171,9 @@ class Engine(Protocol):
 class OpenEngine(Protocol):
     """Opens an engine, as Engines.open does."""
 
-    def __call__(self, serving: Serving, *, report: Report = no_report) -> AbstractContextManager[Engine]:
+    def __call__(
+        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
+    ) -> AbstractContextManager[Engine]:
         """Yield an engine for a model."""
         ...
 
@@ -175,10 +185,12 @@ class Engines(Protocol):
         """Prepare for an engine that will be needed soon."""
         ...
 
-    def open(self, serving: Serving, *, report: Report = no_report) -> AbstractContextManager[Engine]:
+    def open(
+        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
+    ) -> AbstractContextManager[Engine]:
         """Start an engine; when the context ends, it is stopped and its memory is released.
 
-        `report` receives the progress of the download of its weights.
+        `report` receives the progress of the download of its weights, `worked` whatever makes tokens.
         """
         ...
 
@@ -190,6 +202,6 @@ class Engines(Protocol):
         """Start a Ray session for Ray Train, unless there is one."""
         ...
 
-    def gpus(self) -> int:
-        """Return the number of GPUs of the Ray session; 0 if there is no session yet."""
+    def gpus(self) -> int | None:
+        """Return the number of GPUs of the Ray session; None if there is no session."""
         ...

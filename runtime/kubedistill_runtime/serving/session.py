@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.hub import Report, no_report
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.actor_engine import ActorEngine
-from kubedistill_runtime.serving.engine import Engine, Serving
+from kubedistill_runtime.serving.engine import Engine, Serving, Worked, no_account
 from kubedistill_runtime.serving.engine_pool import EnginePool
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.processes import descendants, end_processes, record_session, session_processes
@@ -76,10 +77,10 @@ class LocalEngines:
         self.start_ray()
         return self._replicas[replica].actor(gpus=gpus, lanes=lanes)
 
-    def gpus(self) -> int:
-        """Return the number of GPUs of the Ray session; 0 if there is no session yet."""
+    def gpus(self) -> int | None:
+        """Return the number of GPUs of the Ray session; None if there is no session."""
         ray = sys.modules.get("ray")  # a stage that needs no Ray doesn't wait for its import
-        return int(ray.cluster_resources().get("GPU", 0)) if ray is not None and ray.is_initialized() else 0
+        return int(ray.cluster_resources().get("GPU", 0)) if ray is not None and ray.is_initialized() else None
 
     def hardware(self, *, gpus: int) -> str:
         """Return the hardware of an engine with this number of GPUs, from its actor unless this is a CPU machine."""
@@ -120,7 +121,9 @@ class LocalEngines:
             raise EngineLost(f"the inference engine died: {describe_cause(error)}", at=at, fix="Start again") from error
 
     @contextlib.contextmanager
-    def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[Engine]:
+    def open(
+        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
+    ) -> Iterator[Engine]:
         """Start an engine for a model; it is stopped when the context ends."""
         count = serving.replicas if self._replicas[0].in_cluster else 1  # one machine has nothing for others
         self._replicas += [Replica(in_cluster=True) for _ in range(count - len(self._replicas))]
@@ -130,7 +133,9 @@ class LocalEngines:
             with reporting:
                 report(done, total)
 
-        pool = EnginePool([self._open_replica(number, serving, report=report_one) for number in range(count)])
+        pool = EnginePool(
+            [self._open_replica(number, serving, report=report_one, worked=worked) for number in range(count)]
+        )
         try:
             yield pool
         finally:
@@ -138,12 +143,13 @@ class LocalEngines:
             for replica in self._replicas[1:]:
                 replica.release()
 
-    def _open_replica(self, number: int, serving: Serving, *, report: Report) -> ActorEngine:
+    def _open_replica(self, number: int, serving: Serving, *, report: Report, worked: Worked) -> ActorEngine:
         def using_actor(serving: Serving) -> AbstractContextManager["ActorHandle"]:
             at = serving.model.source
             return self.using_actor(gpus=serving.gpus, at=at, lanes=serving.lanes, replica=number)
 
-        return ActorEngine(serving, using_actor=using_actor, report=report)
+        made_tokens = partial(worked, number, serving.gpus)
+        return ActorEngine(serving, using_actor=using_actor, made_tokens=made_tokens, report=report)
 
     def close(self) -> None:
         """Stop everything that was started."""

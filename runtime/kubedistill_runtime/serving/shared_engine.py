@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.hub import Report, no_report
-from kubedistill_runtime.serving.engine import Engine, Engines, Serving
+from kubedistill_runtime.serving.engine import Engine, Engines, Serving, Worked, no_account
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,13 @@ class SharedEngine:
         self._serving: Serving | None = None
 
     @contextmanager
-    def open(self, serving: Serving, *, report: Report = no_report) -> Iterator[Engine]:
+    def open(
+        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
+    ) -> Iterator[Engine]:
         """Yield the engine with a model's weights, as in Engines.open, but it stays open when the context ends."""
         if self._engine is None or not self._load(self._engine, serving):
             self.close()
-            self._engine = self._opened.enter_context(self._engines.open(serving, report=report))
+            self._engine = self._opened.enter_context(self._engines.open(serving, report=report, worked=worked))
         self._serving = serving
         yield self._engine
 

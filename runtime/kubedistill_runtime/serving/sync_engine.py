@@ -19,7 +19,7 @@ class SyncEngine:
     def __init__(self, llm: "LLM", *, stop_ids: Sequence[int]) -> None:
         self._llm, self._stop_ids = llm, stop_ids
         self._requests: list[str] = []
-        self._first, self._k = 0, 0
+        self._first, self._k, self._steps = 0, 0, 0
         self._replies = Replies(0)
 
     def start(
@@ -39,6 +39,7 @@ class SyncEngine:
         del batch
         engine, until = self._llm.llm_engine, time.monotonic() + seconds
         while engine.has_unfinished_requests():
+            self._steps += 1
             for output in engine.step():
                 if output.finished:
                     self._replies.add(int(output.request_id) - self._first, make_completion(output, k=self._k))
@@ -46,7 +47,7 @@ class SyncEngine:
                 break
         if self._replies.complete:
             self._requests = []
-        return self._replies.advance()
+        return self._replies.advance(generated=self._steps)
 
     def abort(self, batch: int) -> None:
         """Give up the batch in progress, if there is one."""

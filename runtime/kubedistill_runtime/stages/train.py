@@ -1,5 +1,6 @@
 """Train: train the student on the samples."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
@@ -47,6 +48,11 @@ def _train(context: StageContext) -> TrainedFigures:
     if needs_ray(workers, gpus):
         context.engines.start_ray()
     materialize_for_workers(choices.student, report=partial(context.progress.downloading, choices.student.source))
+
+    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
+        context.progress.learned()
+        context.progress.working(done=step, total=steps, unit="steps", figures=figures)
+
     return train_on_workers(
         Assignment(
             student=choices.student,
@@ -62,7 +68,5 @@ def _train(context: StageContext) -> TrainedFigures:
         ),
         workers=workers,
         gpus=gpus,
-        report=lambda step, steps, figures: context.progress.working(
-            done=step, total=steps, unit="steps", figures=figures
-        ),
+        report=report,
     )

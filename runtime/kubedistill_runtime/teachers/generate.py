@@ -72,7 +72,8 @@ def generate_answers(
     tokens = 0
     if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
-        with open_engine(serving, report=partial(progress.downloading, serving.model.source)) as engine:
+        report = partial(progress.downloading, serving.model.source)
+        with open_engine(serving, report=report, worked=progress.generated) as engine:
             engine.start()
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
             for one in (own, *also):

@@ -84,6 +84,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "no time": (changed(PROGRESS, at="tomorrow"), "at: not a time"),
     "a time beyond all calendars": (changed(PROGRESS, at="9999-12-31T23:59:59-23:59"), "out of range"),
     "negative GPU-seconds": (changed(PROGRESS, gpuSeconds=-1), "gpuSeconds: not an amount"),
+    "negative idle GPU-seconds": (changed(PROGRESS, idleGpuSeconds=-1), "idleGpuSeconds: not an amount"),
     "endless GPU-seconds": (
         changed(PROGRESS, gpuSeconds=0).replace('"gpuSeconds": 0', '"gpuSeconds": 1e999'), "gpuSeconds: not an amount",
     ),
@@ -117,6 +118,7 @@ REFUSED_RESULTS = {
     ),
     "an empty key": changed(RESULT, artifacts={"rows": {"key": "", "uri": "b", "complete": True}}),
     "negative GPU-seconds": changed(RESULT, gpuSeconds=-0.5),
+    "negative idle GPU-seconds": changed(RESULT, idleGpuSeconds=-0.5),
     "a newer contract": changed(RESULT, contract=CONTRACT + 1),
     "no driver": json.dumps({key: value for key, value in json.loads(RESULT.to_json()).items() if key != "driver"}),
 }

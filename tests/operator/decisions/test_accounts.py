@@ -250,11 +250,21 @@ def test_a10_a_second_driver_counts_nothing_again(*, carries_on: bool) -> None:
 
 def test_a18_the_next_attempt_counts_on() -> None:
     cluster = train()
-    fail(cluster, "preemption")
+    cluster.progress(cluster.live, done=10, gpu_seconds=SAID, idle_gpu_seconds=40, gpus=2)
+    cluster.settle()
+    assert stage_of(cluster, "Train").idle_gpu_seconds == 40
+    cluster.result(cluster.live, gpu_seconds=130, idle_gpu_seconds=60, outcome="Failed", cause="preemption", reason="R")
+    cluster.settle()
+    cluster.end_child(cluster.live)
+    cluster.settle()
     assert stage_of(cluster, "Train").attempt == 2
     cluster.run_child(cluster.live)
     assert work_on(cluster, 200).gpu_seconds == 330
     assert stage_of(cluster, "Train").latest_gpu_seconds == 200
+    cluster.progress(cluster.live, done=20, gpu_seconds=230, idle_gpu_seconds=500, gpus=2)
+    cluster.settle()
+    stage = stage_of(cluster, "Train")
+    assert (stage.idle_gpu_seconds, stage.latest_idle_gpu_seconds) == (60 + 230, 230), "at most what was held"
 
 
 def test_a15_gpu_seconds_before_an_artifact_vanished_stay_counted() -> None:

@@ -50,6 +50,7 @@ def test_a8_a_driver_that_hangs_is_ended_in_time(skew: float) -> None:
     stage = stage_of(cluster, "Train")
     assert (stage.state, stage.reason, stage.restarts.failure) == ("Stopping", "NoProgress", 1)
     assert stage.gpu_seconds == 100 + 2 * 1800, "it held its GPUs until then"
+    assert stage.idle_gpu_seconds == 2 * 1800
 
 
 @pytest.mark.parametrize("skew", SKEWS)

@@ -172,7 +172,10 @@ class AnyJob(RuleBasedStateMachine):
     @rule(done=st.integers(0, 200), total=st.sampled_from([0, 100]), seconds=st.sampled_from([0.0, 0.0004, 7.0, 900.0]))
     def driver_works(self, done: int, total: int, seconds: float) -> None:
         if self._can_start(self._child()):
-            self.cluster.progress(self._child(), done=done, total=total, gpu_seconds=self._spend(seconds))
+            spent = self._spend(seconds)
+            self.cluster.progress(
+                self._child(), done=done, total=total, gpu_seconds=spent, idle_gpu_seconds=spent / 2
+            )
 
     def _can_start(self, name: str) -> bool:
         """Have a driver's pod wait for the ConfigMap of its job, which is made last."""
@@ -336,6 +339,7 @@ class AnyJob(RuleBasedStateMachine):
                 continue
             assert stage.attempt >= before.attempt
             assert stage.gpu_seconds >= before.gpu_seconds, "accounts never fall"
+            assert (stage.idle_gpu_seconds or 0.0) >= (before.idle_gpu_seconds or 0.0)
             for cause in ("failure", "infrastructure", "preemption"):
                 assert getattr(stage.restarts, cause) >= getattr(before.restarts, cause)
             if before.state in DONE and stage.state not in DONE:
@@ -357,6 +361,7 @@ class AnyJob(RuleBasedStateMachine):
             names = [name for name, job in self.cluster.jobs.items() if job.stage == stage.name]
             assert stage.gpu_seconds <= sum(self.spent.get(name, 0.0) for name in names) + 0.01
             assert (stage.latest_gpu_seconds or 0.0) <= stage.gpu_seconds
+            assert (stage.idle_gpu_seconds or 0.0) <= stage.gpu_seconds + 0.01
 
     @invariant()
     def every_attempt_and_every_further_driver_is_charged_once_at_most(self) -> None:

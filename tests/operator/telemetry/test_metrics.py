@@ -1,4 +1,4 @@
-"""Metrics: the exposition parses, a job has 26 series at most, and leaves none behind."""
+"""Metrics: the exposition parses, a job has 27 series at most, and leaves none behind."""
 
 from collections import Counter
 from typing import Any, get_args
@@ -59,6 +59,8 @@ def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
         progressed_at="2026-03-01T13:00:00Z",
         gpu_seconds=7.5,
         latest_gpu_seconds=1.5,
+        idle_gpu_seconds=3.0,
+        latest_idle_gpu_seconds=1.0,
         started_at="2026-03-01T12:00:00Z",
         restarts=Restarts(infrastructure=1),
     )
@@ -93,12 +95,13 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, cache: JobCache, resource: Ob
 def test_what_a_driver_says_is_shown_next_to_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     cache.update(busy(resource))
     values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
-    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=4.0, values=values))
+    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, 4.0, 2.5, values))
     job, prefix = {"namespace": "team-a", "name": "support"}, "distillation_job"
     assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
     assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
     assert value(metrics, f"{prefix}_checkpoint_timestamp_seconds", **job, stage="Train") == 1772370000
     assert value(metrics, f"{prefix}_gpu_seconds_total", **job) == 10.0, "what is counted of it is in it once"
+    assert value(metrics, f"{prefix}_idle_gpu_seconds_total", **job) == 4.5
 
 
 def test_a10_the_gpu_seconds_of_a_second_driver_of_0_1_come_on_top(

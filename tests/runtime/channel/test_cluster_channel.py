@@ -184,7 +184,7 @@ def test_progress_with_endless_figures_loses_them(claim: Claim, server: ConfigMa
 
 LAST_WORDS = {
     "none": (None, 0.0, 0.0),
-    "its progress": (progress(1, gpu_seconds=90.0, dollars=2.5).to_json(), 90.0, 2.5),
+    "its progress": (progress(1, gpu_seconds=90.0, dollars=2.5, idle_gpu_seconds=45.0).to_json(), 90.0, 2.5),
     "progress of 0.1, without GPUs": ('{"at": "t", "state": "Working", "gpuSeconds": 4.5}', 4.5, 0.0),
     "nothing that can be read": ("{", 0.0, 0.0),
     "no amount": ('{"at": "t", "state": "Working", "gpuSeconds": NaN, "dollars": 1}', 0.0, 1.0),
@@ -201,14 +201,17 @@ def test_a10_a_driver_counts_on_from_what_the_one_before_it_had_spent(
     if words is not None:
         server.data["progress.json"] = words
     second = claim("second")
-    second.publish_progress(progress(2, gpu_seconds=10.0, gpus=2, dollars=0.25))
+    second.publish_progress(progress(2, gpu_seconds=10.0, gpus=2, dollars=0.25, idle_gpu_seconds=2.0))
     told = StageProgress.model_validate_json(server.data["progress.json"])
     assert (told.gpu_seconds, told.gpus, told.dollars) == (spent + 10.0, 2, dollars + 0.25)
+    idle = 45.0 if last == "its progress" else 0.0
+    assert told.idle_gpu_seconds == idle + 2.0
     time.now += 10
     third = claim("third")
-    third.publish_result(result("third", gpu_seconds=1.0, dollars=0.5))
+    third.publish_result(result("third", gpu_seconds=1.0, dollars=0.5, idle_gpu_seconds=1.0))
     last_result = told_result(server)
     assert (last_result.gpu_seconds, last_result.dollars) == (spent + 11.0, dollars + 0.75), "and so does the next"
+    assert last_result.idle_gpu_seconds == idle + 3.0
 
 
 # Losing the attempt

@@ -35,10 +35,18 @@ def prompts(teacher: Model) -> list[list[int]]:
     return [chat.prompt_ids([Message("user", f"I noticed the double charge {count} times")]) for count in range(12)]
 
 
+@pytest.fixture(scope="module")
+def worked() -> list[tuple[int, int]]:
+    """What the engines report of their tokens: the replica and its GPUs, each time."""
+    return []
+
+
 @pytest.fixture(scope="module", params=LANES)
-def engine(request: pytest.FixtureRequest, engines: LocalEngines, teacher: Model) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, engines: LocalEngines, teacher: Model, worked: list[tuple[int, int]]
+) -> Iterator[Engine]:
     serving = Serving(teacher, max_model_len=128, k=4, stop_ids=load_stop_ids(teacher), lanes=LANES[request.param])
-    with engines.open(serving) as opened:
+    with engines.open(serving, worked=lambda *event: worked.append(event)) as opened:
         yield opened
 
 
@@ -84,7 +92,7 @@ def test_more_batches_than_lanes_are_all_answered(
 
 
 def test_a_batch_is_watched_and_can_be_stopped(
-    expected: list[tuple[int, ...]], engine: Engine, prompts: list[list[int]]
+    expected: list[tuple[int, ...]], engine: Engine, prompts: list[list[int]], worked: list[tuple[int, int]]
 ) -> None:
     seen: list[tuple[int, int]] = []
 
@@ -93,9 +101,12 @@ def test_a_batch_is_watched_and_can_be_stopped(
         raise Stopped("asked to")
 
     many = prompts * 60
+    engine.start()
+    worked.clear()
     with pytest.raises(Stopped):
         engine.generate(many, sampling=LONG, seeds=[0] * len(many), watch=watch)
     assert len(seen) == 1
+    assert worked == [(0, 1)], "the tokens of replies that have not ended, too"
     assert seen[0][0] < len(many)
     assert ids_of(engine, prompts) == expected, "what was given up leaves nothing behind"
 

@@ -47,6 +47,24 @@ def test_two_replicas_give_the_tokens_of_one_engine_even_if_one_is_killed(found:
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize(("case", "replicas"), [("one", 1), ("killed", 2), ("removed", 2)])
+def test_gpu_seconds_are_held_by_nodes_and_idle_but_for_replicas(
+    found: dict[str, Any], case: str, replicas: int
+) -> None:
+    """Each replica uses one of 8 GPUs of a node, so all others are idle from the first second to the last."""
+    one = found[case]
+    most = 16 * one["seconds"]
+    assert one["gpus"][0] == 16
+    if case == "removed":
+        assert one["gpus"][-1] == 8, "a lost node holds nothing"
+        assert 8 / 16 * most < one["gpuSeconds"] < most
+    else:
+        assert one["gpuSeconds"] == pytest.approx(most, rel=0.01)
+    busy = one["gpuSeconds"] - one["idleGpuSeconds"]
+    assert 0 < busy <= replicas * one["seconds"] + 0.1
+
+
+@pytest.mark.engine
 def test_no_gpu_is_held_by_nobody(found: dict[str, Any]) -> None:
     assert [found[case]["groups"] for case in ("one", "killed", "removed")] == [1, 1, 1], "only that of the first"
     assert found["groups at the end"] == 0
