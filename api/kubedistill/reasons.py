@@ -30,12 +30,12 @@ _POOL = Reason(
     "name one that the message lists, or ask the platform team",
 )  # fmt: skip
 _CLAIM = Reason(
-    "user", "the storage claim is missing, or cannot be mounted on several nodes",
+    "user", "the claim of the storage or of `modelCache` is missing, or cannot be mounted on several nodes",
     "create a ReadWriteMany claim with that name; the job continues by itself",
 )  # fmt: skip
 _NODES = Reason(
     "waiting", "no node has room for a pod; at first, the cluster may be scaling up",
-    "the message is the scheduler's; check the pool's nodes",
+    "the message is the scheduler's, and names how many `replicas` would fit; check the pool's nodes",
 )  # fmt: skip
 _MISSING = Reason(
     "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job continues by itself"

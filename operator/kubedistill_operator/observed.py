@@ -43,6 +43,8 @@ class Pod:
     """Kubelet's message about it, or the last line that the container wrote."""
     restarts: int = 0
     """How often one of its containers was restarted in place."""
+    is_worker: bool = False
+    """Whether it is a worker of a Ray cluster, and not its head."""
     is_idle: bool = False
     """Whether it is on a node, and none of its containers has run yet."""
     ready_since: float | None = None
@@ -231,6 +233,8 @@ class Observed:
     frozen: StoredSnapshot | None = None
     claim_access_modes: tuple[str, ...] | None = None
     """Access modes of the storage claim; None if the claim does not exist or none is named."""
+    cache_access_modes: tuple[str, ...] | None = None
+    """Access modes of the claim of `modelCache`; None as above."""
     missing_config_maps: tuple[str, ...] = ()
     """ConfigMaps that pods would mount and that do not exist; looked up before a run starts."""
     competitors: tuple[Competitor, ...] = ()

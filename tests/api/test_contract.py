@@ -35,7 +35,8 @@ PROGRESS = st.builds(
 )  # fmt: skip
 RESULTS = st.builds(
     StageResult, driver=st.text(), message=st.text(max_size=4096), started_at=st.text(), ended_at=st.text(),
-    gpu_seconds=NUMBERS, idle_gpu_seconds=NUMBERS, artifacts=st.dictionaries(ARTIFACTS, st.builds(ArtifactRef)), summary=SUMMARIES,
+    gpu_seconds=NUMBERS, idle_gpu_seconds=NUMBERS, artifacts=st.dictionaries(ARTIFACTS, st.builds(ArtifactRef)),
+    summary=SUMMARIES,
 )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def test_a_result_says_what_it_cost(run: Run, problem: LowYield | None) -> None:
         return Outcome()
 
     result, _ = run(work)
-    assert 0 < result.gpu_seconds
+    assert result.gpu_seconds > 0
     assert result.idle_gpu_seconds == 0, "less than 10 s are not idle"
 
 

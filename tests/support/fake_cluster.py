@@ -70,6 +70,7 @@ class FakeCluster:
     frozen: dict[str, StoredSnapshot] = field(default_factory=dict)
     """ConfigMaps of frozen runs, by name."""
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
+    cache_access_modes: tuple[str, ...] | None = None
     missing_config_maps: tuple[str, ...] = ()
     pods_refused: str = ""
     """What an Event says of pods that could not be made."""
@@ -124,6 +125,7 @@ class FakeCluster:
             earlier=tuple(self.attempt(other) for other in sorted(others)),
             frozen=None if self.deleting else self.frozen_run,
             claim_access_modes=self.claim_access_modes,
+            cache_access_modes=self.cache_access_modes,
             missing_config_maps=self.missing_config_maps,
             competitors=self.competitors,
             active_in_namespace=self.active_in_namespace,

@@ -97,7 +97,8 @@ class Observer:
             attempt=await self._explain(self._recall_pods(_with_driver(attempt), job), namespace=job.namespace),
             earlier=earlier,
             frozen=None if job.deleting else await self._read_frozen(job),  # nothing is created from it anymore
-            claim_access_modes=await self._read_claim(job),
+            claim_access_modes=await self._read_claim(job, claim=self._storage_claim(job)),
+            cache_access_modes=await self._read_claim(job, claim=_cache_claim(job)),
             namespace_labels=await self._read_namespace(job),
             missing_config_maps=await self._find_missing(job),
         )
@@ -223,9 +224,11 @@ class Observer:
                 return read_frozen(found)
         return None
 
-    async def _read_claim(self, job: Job) -> tuple[str, ...] | None:
-        """Return the access modes of the claim that a run would start with; after the start they no longer matter."""
-        claim = (job.spec.storage.volume_claim if job.spec else None) or self.settings.storage.volume_claim
+    def _storage_claim(self, job: Job) -> str | None:
+        return (job.spec.storage.volume_claim if job.spec else None) or self.settings.storage.volume_claim
+
+    async def _read_claim(self, job: Job, *, claim: str | None) -> tuple[str, ...] | None:
+        """Return the access modes of a claim that a run would start with; after the start they no longer matter."""
         if claim is None or job.status.run is not None:
             return None
         found = await self.cluster.get("PersistentVolumeClaim", claim, namespace=job.namespace)
@@ -252,6 +255,11 @@ class Observer:
             *(self.cluster.exists("ConfigMap", name, namespace=job.namespace) for name in wanted)
         )
         return tuple(name for name, there in zip(wanted, found, strict=True) if not there)
+
+
+def _cache_claim(job: Job) -> str | None:
+    cache = job.spec.model_cache if job.spec is not None else None
+    return cache.volume_claim if cache is not None else None
 
 
 def attempted_stage(job: Job) -> StageStatus | None:

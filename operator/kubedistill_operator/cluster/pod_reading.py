@@ -13,6 +13,8 @@ from kubedistill_operator.observed import ContainerState, Pod, PodPhase, Resourc
 _PHASES: Final = get_args(PodPhase)
 _LINE = 300
 """Maximum length of what a container or kubelet says about an end."""
+_RAY_NODE_TYPE = "ray.io/node-type"
+"""KubeRay's label of the pods of a Ray cluster."""
 _ORDINARY_WAITS = ("", "PodInitializing", "ContainerCreating")
 _LEAVING_TAINTS = frozenset(
     {
@@ -68,6 +70,7 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
         exit_reason=clip(exit_reason),
         exit_message=clip(exit_message, _LINE),
         restarts=max(map(_restarts, _containers(status)), default=0),
+        is_worker=(metadata.get("labels") or {}).get(_RAY_NODE_TYPE) == "worker",
         is_idle=phase == "Pending" and bool(node_name(resource)) and not any(map(_has_run, _containers(status))),
         ready_since=_ready_since(status),
         driver=next((_state(one) for one in _containers(status) if one.get("name") == DRIVER_CONTAINER), ""),

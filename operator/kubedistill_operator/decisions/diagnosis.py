@@ -190,7 +190,31 @@ def _no_room(waiting: Waiting) -> Finding | None:
     context, first = waiting.context, min(unscheduled, key=lambda pod: pod.created)
     may_scale_up = context.now - first.created < context.settings.scale_up_grace_seconds
     message = f"pod {first.name}: {first.waiting_message}"
-    return Finding("WaitingForNodes", message, is_usual=True) if may_scale_up else Finding("Unschedulable", message)
+    if may_scale_up:
+        return Finding("WaitingForNodes", message, is_usual=True)
+    return Finding("Unschedulable", f"{_describe_fitting(waiting)}{message}")
+
+
+def _describe_fitting(waiting: Waiting) -> str:
+    """Describe how many replicas of a served teacher the scheduled workers are enough for; empty if it has only one.
+
+    A message shows at most 1,024 characters, and the scheduler's may be longer, so this comes first.
+    """
+    run, workers = waiting.context.run, [pod for pod in waiting.pods if pod.is_worker]
+    if run is None or waiting.context.chain_stage.name != "Generate":
+        return ""
+    scheduled = sum(bool(pod.node) for pod in workers)
+    for place, teacher in enumerate(run.spec.teachers):
+        if teacher.model is None or teacher.resources.replicas == 1:
+            continue
+        pods, replicas = teacher.model.pipeline_parallel_size, teacher.resources.replicas
+        fitting = scheduled // pods
+        if fitting < replicas:
+            found = f"{scheduled} of {replicas * pods} workers have a node, which is enough for {fitting} of {replicas}"
+            field = f"spec.teachers[{place}].resources.replicas"
+            fix = f"set {field} to {fitting} in a new run, or" if fitting else "free nodes, or"
+            return f"{found} replicas; {fix} raise schedulingTimeoutSeconds; "
+    return ""
 
 
 def _held_back(waiting: Waiting) -> Finding | None:

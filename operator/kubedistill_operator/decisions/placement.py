@@ -107,21 +107,45 @@ def _no_storage(candidate: Candidate) -> Obstacle | None:
     return None
 
 
-def _claim_not_found(candidate: Candidate) -> Obstacle | None:
-    if candidate.claim is None or candidate.observed.claim_access_modes is not None:
+def _storage_not_usable(candidate: Candidate) -> Obstacle | None:
+    if candidate.claim is None:
         return None
-    problem = f"there is no claim {candidate.claim!r} in namespace {candidate.namespace}"
-    fix = "create it, or name another in spec.storage.volumeClaim"
-    return Obstacle("ClaimNotFound", f"{candidate.claim_field}: {problem}; {fix}", is_object=True)
+    claim = _Claim(candidate.claim, candidate.claim_field, "spec.storage.volumeClaim", ("ReadWriteMany",))
+    return _find_claim_obstacle(candidate, claim, modes=candidate.observed.claim_access_modes)
 
 
-def _storage_not_shared(candidate: Candidate) -> Obstacle | None:
-    modes = candidate.observed.claim_access_modes
-    if modes is None or "ReadWriteMany" in modes or candidate.settings.storage.single_node:
+def _model_cache_not_usable(candidate: Candidate) -> Obstacle | None:
+    """Find a problem of the claim for downloads; one that pods only read can have been filled by somebody else."""
+    cache, field = candidate.spec.model_cache, "spec.modelCache.volumeClaim"
+    if cache is None:
         return None
-    problem = f"the access modes of claim {candidate.claim!r} are {', '.join(modes)}"
-    fix = "name a ReadWriteMany claim in spec.storage.volumeClaim"
-    message = f"{candidate.claim_field}: {problem}, and head and workers are on different nodes; {fix}"
+    claim = _Claim(cache.volume_claim, field, field, ("ReadWriteMany", "ReadOnlyMany"))
+    return _find_claim_obstacle(candidate, claim, modes=candidate.observed.cache_access_modes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A claim that all pods of a job mount."""
+
+    name: str
+    field: str
+    """Where it is named."""
+    fix: str
+    """The field that can name another."""
+    shared_modes: tuple[str, ...]
+    """Access modes, of which any is enough to mount it on several nodes."""
+
+
+def _find_claim_obstacle(candidate: Candidate, claim: _Claim, *, modes: tuple[str, ...] | None) -> Obstacle | None:
+    if modes is None:
+        problem = f"there is no claim {claim.name!r} in namespace {candidate.namespace}"
+        message = f"{claim.field}: {problem}; create it, or name another in {claim.fix}"
+        return Obstacle("ClaimNotFound", message, is_object=True)
+    if set(modes) & set(claim.shared_modes) or candidate.settings.storage.single_node:
+        return None
+    problem = f"the access modes of claim {claim.name!r} are {', '.join(modes)}"
+    fix = f"name a ReadWriteMany claim in {claim.fix}"
+    message = f"{claim.field}: {problem}, and head and workers are on different nodes; {fix}"
     return Obstacle("StorageNotShared", message, is_object=True)
 
 
@@ -147,8 +171,8 @@ CHECKS: tuple[Check, ...] = (
     _unsupported_store,
     _export_outside,
     _no_storage,
-    _claim_not_found,
-    _storage_not_shared,
+    _storage_not_usable,
+    _model_cache_not_usable,
     _config_map_not_found,
 )
 

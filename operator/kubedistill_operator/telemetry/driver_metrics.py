@@ -30,9 +30,9 @@ class DriverMetrics:
     stage: str
     attempt: int
     gpu_seconds: float = 0.0
-    idle_gpu_seconds: float = 0.0
     values: dict[str, float] = field(default_factory=dict)
     """By metric."""
+    idle_gpu_seconds: float = 0.0
 
     def belongs_to(self, job_metrics: JobMetrics) -> bool:
         """Return whether the attempt that reported it still runs."""
@@ -60,4 +60,4 @@ def read_driver_metrics(status: Status, channel: Channel | None, *, seen_since: 
         for metric, reported in values.items()
         if metric in TIMES
     }
-    return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, progress.idle_gpu_seconds, values)
+    return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, values, progress.idle_gpu_seconds)

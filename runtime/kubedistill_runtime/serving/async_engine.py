@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from kubedistill_runtime.serving.batch_engine import Advance, Replies
 from kubedistill_runtime.serving.engine import Completion, Sampling
@@ -17,12 +17,12 @@ from kubedistill_runtime.serving.vllm_requests import make_completion, sampling_
 if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine import EngineCoreOutput
     from vllm.v1.engine.async_llm import AsyncLLM
-    from vllm.v1.engine.output_processor import OutputProcessorOutput
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_Output = TypeVar("_Output")
+_P = ParamSpec("_P")
 
 
 @dataclass(slots=True)
@@ -95,13 +95,16 @@ class AsyncEngine:
         vLLM's own statistics count that too, but write it to Prometheus at each step.
         """
         processor = self._llm.output_processor
-        process = processor.process_outputs
+        processor.process_outputs = self._counting(processor.process_outputs)
 
-        def count(outputs: "list[EngineCoreOutput]", *arguments: Any, **options: Any) -> "OutputProcessorOutput":
+    def _counting(
+        self, process: Callable[Concatenate[list[_Output], _P], _T]
+    ) -> Callable[Concatenate[list[_Output], _P], _T]:
+        def count(outputs: list[_Output], *arguments: _P.args, **options: _P.kwargs) -> _T:
             self._generated += len(outputs)
             return process(outputs, *arguments, **options)
 
-        processor.process_outputs = count
+        return count
 
     def _submit(self, work: Coroutine[None, None, _T]) -> "Future[_T]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)

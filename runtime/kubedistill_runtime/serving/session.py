@@ -121,9 +121,7 @@ class LocalEngines:
             raise EngineLost(f"the inference engine died: {describe_cause(error)}", at=at, fix="Start again") from error
 
     @contextlib.contextmanager
-    def open(
-        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
-    ) -> Iterator[Engine]:
+    def open(self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account) -> Iterator[Engine]:
         """Start an engine for a model; it is stopped when the context ends."""
         count = serving.replicas if self._replicas[0].in_cluster else 1  # one machine has nothing for others
         self._replicas += [Replica(in_cluster=True) for _ in range(count - len(self._replicas))]

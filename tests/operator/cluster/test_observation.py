@@ -613,6 +613,10 @@ def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, res
     assert found.claim_access_modes == ("ReadWriteMany",)
     found, _ = observe(parse_job(resource), lambda api: None, settings=settings)
     assert found.claim_access_modes is None, "there is no such claim"
+    resource["spec"]["modelCache"] = {"volumeClaim": "models"}
+    models = {"metadata": {"name": "models", "namespace": "team-a"}, "spec": {"accessModes": ["ReadOnlyMany"]}}
+    found, _ = observe(parse_job(resource), lambda api: api.put(models, collection=CLAIMS) and None, settings=settings)
+    assert (found.claim_access_modes, found.cache_access_modes) == (None, ("ReadOnlyMany",))
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if "persistentvolumeclaims" in path]
 

@@ -30,6 +30,13 @@ def test_a_pod_becomes_a_pod() -> None:
     assert found == Pod("head", "pod-uid", "Running", 1772366400.0, node="n1", node_lost_since=5.0, node_tainted=True)
 
 
+@pytest.mark.parametrize(("kind", "is_worker"), [("worker", True), ("head", False), (None, False)])
+def test_kuberays_label_shows_what_a_worker_is(kind: str | None, is_worker: bool) -> None:
+    found = pod(phase="Running")
+    found["metadata"] = {**METADATA, "labels": {} if kind is None else {"ray.io/node-type": kind}}
+    assert read_pod(found).is_worker == is_worker
+
+
 def test_the_time_of_a_deletion_is_the_end_of_the_grace_period() -> None:
     deleted = pod(phase="Running")
     deleted["metadata"] = {**METADATA, "deletionTimestamp": "2026-03-01T12:00:30Z", "deletionGracePeriodSeconds": 30}

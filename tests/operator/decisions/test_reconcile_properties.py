@@ -173,9 +173,7 @@ class AnyJob(RuleBasedStateMachine):
     def driver_works(self, done: int, total: int, seconds: float) -> None:
         if self._can_start(self._child()):
             spent = self._spend(seconds)
-            self.cluster.progress(
-                self._child(), done=done, total=total, gpu_seconds=spent, idle_gpu_seconds=spent / 2
-            )
+            self.cluster.progress(self._child(), done=done, total=total, gpu_seconds=spent, idle_gpu_seconds=spent / 2)
 
     def _can_start(self, name: str) -> bool:
         """Have a driver's pod wait for the ConfigMap of its job, which is made last."""

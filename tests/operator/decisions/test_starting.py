@@ -136,6 +136,38 @@ def test_s3_a_claim_is_named_by_the_field_that_names_it_and_looked_for_every_15_
     assert cluster.step().requeue_after == 15
 
 
+@pytest.mark.parametrize(
+    ("modes", "reason"),
+    [
+        (None, "ClaimNotFound"),
+        (("ReadWriteOnce",), "StorageNotShared"),
+        (("ReadWriteOnce", "ReadWriteMany"), "Valid"),
+        (("ReadOnlyMany",), "Valid"),
+    ],
+)
+def test_s3_the_claim_for_downloads_is_looked_at_before_anything_is_made(
+    cluster: FakeCluster, modes: tuple[str, ...] | None, reason: str, check_message: CheckMessage
+) -> None:
+    cluster.spec, cluster.cache_access_modes = small_spec(modelCache={"volumeClaim": "models"}), modes
+    cluster.settle()
+    condition = cluster.status.condition("Validated")
+    assert condition is not None
+    assert condition.reason == reason
+    assert bool(cluster.created) == (reason == "Valid")
+    if not cluster.created:
+        check_message(condition.message, "spec.modelCache.volumeClaim", "models")
+        assert cluster.step().requeue_after == 15
+
+
+def test_s3_on_one_node_every_claim_is_shared(cluster: FakeCluster) -> None:
+    storage = DefaultStorage(volume_claim="shared", single_node=True)
+    cluster.settings = cluster.settings.model_copy(update={"storage": storage})
+    cluster.spec = small_spec(modelCache={"volumeClaim": "models"})
+    cluster.claim_access_modes = cluster.cache_access_modes = ("ReadWriteOnce",)
+    cluster.settle()
+    assert reason_of(cluster, "Validated") == ("True", "Valid")
+
+
 def test_s5_an_edit_waits_for_a_new_run(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     cluster.run_child(name)

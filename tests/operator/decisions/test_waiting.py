@@ -365,3 +365,41 @@ def test_w4_a_driver_that_was_running_by_then_is_judged_by_its_result(cluster: F
     cluster.settle()
     assert cluster.status.phase == "Generating"
     assert stage_of(cluster, "Generate").restarts.infrastructure == 1
+
+
+@pytest.mark.parametrize(
+    ("replicas", "pipeline", "scheduled", "says"),
+    [
+        (4, 1, 3, "3 of 4 workers have a node, which is enough for 3 of 4 replicas"),
+        (4, 2, 5, "5 of 8 workers have a node, which is enough for 2 of 4 replicas"),
+        (2, 2, 1, "1 of 4 workers have a node, which is enough for 0 of 2 replicas"),
+        (1, 2, 1, ""),
+    ],
+)
+def test_w4_replicas_that_fit_are_named_once_no_node_is_expected(
+    cluster: FakeCluster, replicas: int, pipeline: int, scheduled: int, says: str, check_message: CheckMessage
+) -> None:
+    model = {"source": "teacher", "pipelineParallelSize": pipeline}
+    teacher = {"name": "big", "model": model, "resources": {"pool": "h100", "replicas": replicas}}
+    cluster.spec = small_spec(teachers=[teacher])
+    name = begin(cluster, "Generate")
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu"
+    cluster.pods[name] = (
+        Pod("head", "h", "Running", cluster.now, node="n0"),
+        *(Pod(f"w{one}", "u", "Running", cluster.now, node="n1", is_worker=True) for one in range(scheduled)),
+        Pod("w", "p", "Pending", cluster.now, waiting_reason="Unschedulable", waiting_message=words, is_worker=True),
+    )
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
+    assert "replicas" not in cluster.status.message, "there may be nodes for all soon"
+    cluster.now += cluster.settings.scale_up_grace_seconds
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "Unschedulable")
+    assert says in cluster.status.message
+    assert words in cluster.status.message
+    check_message(cluster.status.message)
+    cluster.now += 3600
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", "Unschedulable")
+    assert says in cluster.status.message

@@ -95,7 +95,7 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, cache: JobCache, resource: Ob
 def test_what_a_driver_says_is_shown_next_to_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     cache.update(busy(resource))
     values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
-    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, 4.0, 2.5, values))
+    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, 4.0, values, 2.5))
     job, prefix = {"namespace": "team-a", "name": "support"}, "distillation_job"
     assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
     assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
