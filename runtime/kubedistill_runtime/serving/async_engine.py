@@ -100,7 +100,7 @@ class AsyncEngine:
     def _counting(
         self, process: Callable[Concatenate[list[_Output], _P], _T]
     ) -> Callable[Concatenate[list[_Output], _P], _T]:
-        def count(outputs: list[_Output], *arguments: _P.args, **options: _P.kwargs) -> _T:
+        def count(outputs: list[_Output], /, *arguments: _P.args, **options: _P.kwargs) -> _T:
             self._generated += len(outputs)
             return process(outputs, *arguments, **options)
 
