@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kubedistill.errors import InvalidData, InvalidModel
+from kubedistill_runtime.hub_download import download_file
 from kubedistill_runtime.hub_errors import DataNotOnThisMachine, NotOnThisMachine, Wanted, hub_errors
 
 Report = Callable[[int, int], None]
@@ -80,15 +81,12 @@ def fetch_files(
     `files` are names, with their bytes. No request is made if all of them are there. Raises the errors of find_commit,
     and StorageUnavailable or StorageNotWritable if the files can't be saved.
     """
-    import huggingface_hub
-
     snapshot = _snapshot(repository, commit=commit)
     with hub_errors(_model(repository, at=at), fetch=fetch):
         missing = [name for name in files if not (snapshot / name).is_file()]
         if missing and not fetch:
             raise FileNotFoundError(missing[0])
-        download = partial(huggingface_hub.hf_hub_download, repository, revision=commit)
-        tasks = [partial(download, name) for name in missing]
+        tasks = [partial(download_file, repository, name, commit=commit) for name in missing]
         _run_all(tasks, poll=lambda: report(*_measure(snapshot, files)))
     return snapshot
 

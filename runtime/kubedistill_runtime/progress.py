@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Literal
 
 from kubedistill.contract import StageProgress
@@ -26,6 +27,12 @@ class Progress:
     dollars: float = field(default=0.0, init=False)
     """US dollars that endpoints have charged since the attempt started."""
     _usage: GpuUsage = field(init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+    """One message at a time: downloads are reported by threads of their own."""
+    _loads: bool = field(default=True, init=False)
+    """Whether the latest message was about loading."""
+    _bytes: tuple[int, int] = field(default=(0, 0), init=False)
+    """Bytes of the download that was reported last."""
     _started: float = field(init=False)
     _first: tuple[float, int] | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
@@ -62,14 +69,23 @@ class Progress:
 
     def loading(self, message: str) -> None:
         """Report what is being loaded, before any work is counted."""
-        self._publish(StageProgress(at=now(), state="Loading", message=message))
+        with self._lock:
+            self._loads = True
+            self._publish(StageProgress(at=now(), state="Loading", message=message))
 
     def downloading(self, what: str, done: int, total: int) -> None:
-        """Report the bytes of a download, before any work is counted; raises Stopped if a stop was requested."""
-        message = f"downloading {what}: {done / 1e9:.1f} of {total / 1e9:.1f} GB"
-        self._publish(
-            StageProgress(at=now(), state="Loading", done=done, total=total, unit="bytes", message=message[:1024])
-        )
+        """Report the bytes of a download if it has advanced, before any work is counted; any thread may call it.
+
+        One that comes later, of a replica that is started again, reports nothing: the others work. Raises Stopped if a
+        stop was requested.
+        """
+        with self._lock:
+            if self._loads and (done, total) != self._bytes:
+                self._bytes = (done, total)
+                message = f"downloading {what}: {done / 1e9:.1f} of {total / 1e9:.1f} GB"[:1024]
+                self._publish(
+                    StageProgress(at=now(), state="Loading", done=done, total=total, unit="bytes", message=message)
+                )
         if self.asked_to_stop():
             raise _stopped()
 
@@ -86,6 +102,13 @@ class Progress:
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
         """Report how much is done; raises Stopped if a stop was requested, so call it where no work would be lost."""
+        with self._lock:
+            self._loads = False
+            state = self._work(done=done, total=total, unit=unit, message=message, figures=figures or {})
+        if state == "Stopping":
+            raise _stopped()
+
+    def _work(self, *, done: int, total: int, unit: str, message: str, figures: Mapping[str, float]) -> State:
         done, total = self._before + done, total if self._total is None else self._total
         if self._first is None or done < self._last:  # a new count has its own rate
             self._first = (self.clock(), done)
@@ -102,12 +125,11 @@ class Progress:
                 unit=unit,
                 rate=rate,
                 eta_seconds=(total - done) / rate if rate else None,
-                figures=dict(figures or {}),
+                figures=dict(figures),
                 message=message,
             )
         )
-        if state == "Stopping":
-            raise _stopped()
+        return state
 
     def _publish(self, progress: StageProgress) -> None:
         if (gpus := self.gpus()) is not None:

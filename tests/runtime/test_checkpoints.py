@@ -1,6 +1,10 @@
 """Models of the hub: the real client against a hub on loopback, down to the bytes that are sent."""
 
-import threading
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.weights import materialize
 from support.job_folder import write_model
+from support.kube_api import wait_for
 from support.local_hub import TOKEN, LocalHub, Repository, serve_hub
 from support.loopback_hub import use, use_empty_cache
 from support.messages import CheckMessage
@@ -168,16 +173,77 @@ def test_a_download_that_was_killed_keeps_its_complete_files(hub: LocalHub, fold
     assert set(hub.sent) <= {"model-2.safetensors"}
 
 
+_FETCH = """
+import json, sys
+from huggingface_hub import constants
+from kubedistill_runtime.hub import fetch_files
+constants.DOWNLOAD_CHUNK_SIZE = 2**18
+repository, commit, files = sys.argv[1:]
+fetch_files(repository, commit=commit, files=json.loads(files), at="x", fetch=True)
+"""
+
+
+def start_process(hub: LocalHub, model: Model) -> "subprocess.Popen[bytes]":
+    """Download the weights of a model in another process, into the same cache."""
+    assert model.hub is not None
+    variables = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": huggingface_hub.constants.HF_HUB_CACHE}
+    command = [sys.executable, "-c", _FETCH, model.hub.repository, model.hub.commit, json.dumps(dict(model.hub.files))]
+    return subprocess.Popen(command, env={**os.environ, **variables, "HF_HUB_DISABLE_XET": "1"})
+
+
+def parts() -> list[Path]:
+    """Return what downloads have begun and not completed."""
+    return list(Path(huggingface_hub.constants.HF_HUB_CACHE).glob("*/blobs/*.incomplete"))
+
+
 def test_two_processes_download_a_file_once(hub: LocalHub, folder: Path, store: Store) -> None:
     hub.repository(NAME).push_folder(folder)
     model = find(store)
     hub.reset()
-    threads = [threading.Thread(target=materialize, args=(model,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    both = [start_process(hub, model) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
     assert hub.sent["model.safetensors"] == (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["", "and its part was changed"])
+def test_a_download_that_was_killed_continues_where_it_was(
+    *, damaged: bool, hub: LocalHub, folder: Path, store: Store
+) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model, whole = find(store), folder / "model.safetensors"
+    hub.reset()
+    hub.stalls.append(LARGE // 2)
+    process = start_process(hub, model)
+    wait_for(lambda: [one.stat().st_size for one in parts()] == [LARGE // 2], what="half of a file")
+    process.kill()
+    process.wait()
+    (part,) = parts()
+    if damaged:
+        part.write_bytes(bytes(LARGE // 2))
+    os.utime(part, (0, 0))  # long ago
+    path = materialize(model)
+    assert (path / "model.safetensors").read_bytes() == whole.read_bytes()
+    assert hub.sent["model.safetensors"] == whole.stat().st_size * (1 + damaged)
+    assert parts() == []
+
+
+def test_what_another_process_may_still_write_is_left_alone(hub: LocalHub, folder: Path, store: Store) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    blob = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    part = Path(huggingface_hub.constants.HF_HUB_CACHE, "models--organization--name", "blobs", f"{blob}.1.incomplete")
+    part.write_bytes(b"a part")
+    path = materialize(model)
+    assert (path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert parts() == [part]
+
+
+def test_a_file_that_the_hub_cannot_give_for_now_is_asked_for_again(hub: LocalHub, folder: Path, store: Store) -> None:
+    hub.repository(NAME).push_folder(folder)
+    model = find(store)
+    hub.busy += [(503, {}), (500, {}), (429, {"Retry_After": "1"}), (502, {})]
+    assert (materialize(model) / "model.safetensors").is_file()
+    assert hub.busy == []
 
 
 def test_a_hub_that_is_busy_is_asked_again(hub: LocalHub, folder: Path, store: Store) -> None:

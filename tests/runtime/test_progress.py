@@ -1,6 +1,9 @@
 """Progress: counts become rate and time left, and leaving loses nothing that was said."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 
 import pytest
 from hypothesis import given
@@ -117,3 +120,38 @@ def test_loading_is_never_interrupted() -> None:
     harness = ProgressHarness(stop=True)
     harness.progress.loading("the engine")
     assert [said.state for said in harness.said] == ["Loading"]
+
+
+def test_a_download_is_reported_as_it_advances_until_there_is_work() -> None:
+    harness = ProgressHarness()
+    harness.progress.loading("the engine")
+    for done in (1, 1, 2):
+        harness.progress.downloading("the teacher", done, 9)
+    assert [(said.done, said.unit) for said in harness.said[1:]] == [(1, "bytes"), (2, "bytes")]
+    harness.work(1, seconds=1)
+    harness.progress.downloading("the teacher", 3, 9)
+    assert harness.said[-1].unit == "rows", "a replica that is started again does not stop the others"
+    harness.progress.loading("the next engine")
+    harness.progress.downloading("the student", 3, 9)
+    assert (harness.said[-1].state, harness.said[-1].unit) == ("Loading", "bytes")
+
+
+def test_threads_report_one_after_another() -> None:
+    publishing, overlaps = Lock(), list[StageProgress]()
+
+    def publish(said: StageProgress) -> None:
+        if not publishing.acquire(blocking=False):
+            overlaps.append(said)
+            return
+        time.sleep(0.001)
+        publishing.release()
+
+    progress = Progress(publish)
+
+    def download(thread: int) -> None:
+        for done in range(20):
+            progress.downloading("a model", 100 * thread + done, 1000)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(download, range(4)))
+    assert overlaps == []

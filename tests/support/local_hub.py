@@ -56,6 +56,8 @@ class LocalHub:
     """Names of files that may not be downloaded whole, as if access had been withdrawn after the first look."""
     cuts: list[int] = field(default_factory=list)
     """Bytes after which each of the next transfers of a large file breaks off."""
+    stalls: list[int] = field(default_factory=list)
+    """Bytes after which each of the next transfers of a large file sends no more, until the client is gone."""
 
     def repository(self, name: str, *, gated: bool = False) -> Repository:
         """Return a repository, which is made if there is none."""
@@ -142,9 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file in self.hub.refused and "Range" not in self.headers:
             self._answer(403, X_Error_Code="GatedRepo")
             return
-        if self.command == "GET" and self.hub.busy:
-            status, headers = self.hub.busy.pop(0)
-            self._answer(status, **headers)
+        if self._is_busy():
             return
         sha256, size = hashlib.sha256(data).hexdigest(), str(len(data))
         if _is_large(file):
@@ -155,9 +155,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._content(file, data, X_Repo_Commit=commit, ETag=f'"{sha256[:40]}"')
 
     def _blob(self, sha256: str, file: str) -> None:
+        if self._is_busy():
+            return
         every = (files for one in self.hub.repositories.values() for files in one.commits.values())
         data = next(data for files in every if (data := files.get(file, b"")) and _sha256(data) == sha256)
         self._content(file, data, cut=bool(self.hub.cuts), ETag=f'"{sha256}"')
+
+    def _is_busy(self) -> bool:
+        """Answer a request for content with the next status of `busy`, if there is one."""
+        if self.command != "GET" or not self.hub.busy:
+            return False
+        status, headers = self.hub.busy.pop(0)
+        self._answer(status, **headers)
+        return True
 
     def _content(self, name: str, data: bytes, *, cut: bool = False, **headers: str) -> None:
         """Send a file, or the range of it that the request names; break off if `cut`."""
@@ -169,9 +179,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._headers(206 if asked else 200, length=len(part), **headers)
         if self.command == "HEAD":
             return
-        sent = part[: self.hub.cuts.pop(0)] if cut else part
+        stalls = _is_large(name) and bool(self.hub.stalls)
+        sent = part[: (self.hub.stalls if stalls else self.hub.cuts).pop(0)] if stalls or cut else part
         self.wfile.write(sent)
         self.hub.sent[name] += len(sent)
+        if stalls:
+            self.connection.recv(1)
+            self.close_connection = True
         if cut:
             self.close_connection = True
 

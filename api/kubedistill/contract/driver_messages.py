@@ -17,6 +17,7 @@ class StageProgress(ContractModel):
     at: str
     """Time of writing by the driver's clock, RFC 3339; the operator compares it only with that of other reports."""
     state: Literal["Loading", "Working", "Stopping"]
+    """With Loading and the unit bytes, the driver reports a download, each time that it has advanced."""
     done: Annotated[int, Field(ge=0)] = 0
     total: Annotated[int, Field(ge=0)] = 0
     unit: str = ""

@@ -66,6 +66,8 @@ class StageStatus(Model):
     """When it ended, RFC 3339."""
     progressed_at: Short = ""
     """When the operator saw the latest report of work, RFC 3339."""
+    downloaded_at: Short = ""
+    """When the operator saw the latest report of a download that has advanced, RFC 3339."""
     reported_at: Short = ""
     """When the operator saw the latest report of any kind, RFC 3339."""
     report_stamp: Short = ""

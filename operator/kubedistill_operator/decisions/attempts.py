@@ -113,6 +113,7 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
         started_at=stamp(context.now),
         ended_at="",
         progressed_at="",
+        downloaded_at="",
         reported_at="",
         report_stamp="",
         percent=0,

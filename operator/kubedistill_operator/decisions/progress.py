@@ -16,14 +16,18 @@ _LOOK_SECONDS = 30
 
 
 def enforce_progress(context: ReconcileContext) -> Plan | None:
-    """End an attempt that makes no first progress within startupTimeoutSeconds, or no progress after that."""
+    """End an attempt that makes no first progress within startupTimeoutSeconds, or no progress after that.
+
+    A download that advances is progress in both cases, and does not end the time for the start.
+    """
     stage, child = context.current, context.observed.attempt.child
     if stage is None or stage.state != "Running" or child is None or child.state != "Running":
         return None
     assert context.run is not None
     spec, progressed_at = context.run.spec, _progressed_at(context, stage)
     limit = spec.no_progress_timeout_seconds if progressed_at else spec.startup_timeout_seconds
-    idle = seconds_since(progressed_at or stage.started_at, context.now)
+    latest = max(progressed_at, _downloaded_at(context, stage)) or stage.started_at
+    idle = seconds_since(latest, context.now)
     if idle < limit:
         return None
     return end_attempt(context, "Failed", reason="NoProgress", message=f"no progress for {idle:.0f} s", cause="failure")
@@ -54,7 +58,18 @@ def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
         "progressed_at": _progressed_at(context, stage),
         **count_reports(context, stage),
+        "downloaded_at": _downloaded_at(context, stage),
+        **count_gpus(context, stage),
     }
+
+
+def _downloaded_at(context: ReconcileContext, stage: StageStatus) -> str:
+    """Return when the latest report of a download was seen, as _progressed_at; a driver reports those that advance."""
+    channel = context.observed.attempt.channel
+    progress = channel.progress if channel is not None else None
+    if progress is None or (progress.state, progress.unit) != ("Loading", "bytes"):
+        return stage.downloaded_at
+    return stamp(context.now) if progress.at != stage.report_stamp else stage.downloaded_at
 
 
 def _progressed_at(context: ReconcileContext, stage: StageStatus) -> str:

@@ -68,6 +68,25 @@ def test_a8_loading_is_not_progress(skew: float) -> None:
     assert (stage.reason, stage.gpu_seconds) == ("NoProgress", 2 * 120.0)
 
 
+@pytest.mark.parametrize("skew", SKEWS)
+def test_a8_a_download_that_advances_is_progress_and_one_that_hangs_is_not(skew: float) -> None:
+    cluster = FakeCluster(spec=small_spec(startupTimeoutSeconds=600), driver_skew=skew)
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
+    for done in range(1, 9):
+        cluster.now += 300
+        cluster.progress(name, done=done, total=9, state="Loading", unit="bytes", gpus=2)
+        cluster.settle()
+    cluster.now += 599
+    cluster.settle()
+    stage = stage_of(cluster, "Train")
+    assert (stage.state, stage.progressed_at) == ("Running", "")
+    cluster.now += 1
+    cluster.settle()
+    assert stage_of(cluster, "Train").reason == "NoProgress", "a driver says nothing of a download that hangs"
+
+
 @pytest.mark.parametrize("corrected", SKEWS)
 @pytest.mark.parametrize("skew", SKEWS)
 def test_a8_a_clock_may_be_corrected_while_a_driver_works(skew: float, corrected: float) -> None:
