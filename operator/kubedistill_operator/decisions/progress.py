@@ -59,7 +59,6 @@ def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]
         "progressed_at": _progressed_at(context, stage),
         **count_reports(context, stage),
         "downloaded_at": _downloaded_at(context, stage),
-        **count_gpus(context, stage),
     }
 
 
