@@ -21,9 +21,7 @@ class SharedEngine:
         self._serving: Serving | None = None
 
     @contextmanager
-    def open(
-        self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account
-    ) -> Iterator[Engine]:
+    def open(self, serving: Serving, *, report: Report = no_report, worked: Worked = no_account) -> Iterator[Engine]:
         """Yield the engine with a model's weights, as in Engines.open, but it stays open when the context ends."""
         if self._engine is None or not self._load(self._engine, serving):
             self.close()
