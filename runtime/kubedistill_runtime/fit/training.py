@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubedistill.json_values import Json
-from kubedistill_runtime.fit.sizes import size_of, text_config
+from kubedistill_runtime.fit.sizes import (
+    head_size_of,
+    heads_of,
+    hidden_size_of,
+    kv_heads_of,
+    layers_of,
+    size_of,
+    text_config,
+)
 from kubedistill_runtime.models import Model
 
 _WEIGHTS, _GRADIENTS, _MOMENTS = 4, 4, 8
@@ -66,12 +74,12 @@ def activation_bytes(config: Mapping[str, Json], *, tokens: int, half: bool) -> 
 
     These are, per layer and token: inputs and outputs of two normalizations and two residuals in float32; and in the
     precision of the forward pass, queries, keys, values, the inputs of the linear layers (which autocast converts for
-    each of them) and four of the gated layer's size. The head keeps one tile of logits, their gradient and a copy.
+    each of them; one has the size of the queries) and four of the gated layer's size. The head keeps one tile of
+    logits, their gradient and a copy.
     """
-    hidden, layers = size_of(config, "hidden_size"), size_of(config, "num_hidden_layers")
+    hidden, layers = hidden_size_of(config), layers_of(config)
     inner = size_of(config, "intermediate_size") or 4 * hidden
-    heads = max(1, size_of(config, "num_attention_heads"))
-    key_values = 2 * (size_of(config, "num_key_value_heads") or heads) * (hidden // heads)
+    queries, key_values = heads_of(config) * head_size_of(config), 2 * kv_heads_of(config) * head_size_of(config)
     size, inputs = (2, 6) if half else (4, 3)
-    layer = ((1 + inputs) * hidden + key_values + 4 * inner) * size + 5 * hidden * 4
+    layer = (2 * queries + (inputs - 1) * hidden + key_values + 4 * inner) * size + 5 * hidden * 4
     return tokens * layers * layer + 3 * min(tokens, _TILE_ROWS) * size_of(config, "vocab_size") * 4

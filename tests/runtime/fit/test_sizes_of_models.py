@@ -68,13 +68,59 @@ def test_a_sliding_layer_keeps_its_window() -> None:
         ),
         pytest.param(
             {"layer_types": ["linear_attention"] * 3 + ["full_attention"]}, [8192],
-            id="Qwen3-Next: a layer without attention keeps no token",
+            id="layers by name: a layer without attention keeps no token",
+        ),
+        pytest.param({"full_attention_interval": 2}, [8192] * 2, id="Qwen3-Next: every second layer has attention"),
+        pytest.param({"hybrid_override_pattern": "M-M*-M*-"}, [8192] * 2, id="Nemotron-H: stars have attention"),
+        pytest.param({"attn_layer_period": 2, "attn_layer_offset": 1}, [8192] * 2, id="Jamba"),
+        pytest.param({"attn_layer_indices": [1]}, [8192], id="Bamba"),
+        pytest.param({"layers_block_type": ["mamba", "hybrid", "mamba", "mamba"]}, [8192], id="Zamba 2"),
+        pytest.param({"layer_types": ["mamba"] * 3 + ["attention"]}, [8192], id="Granite 4"),
+        pytest.param(
+            {"sliding_window": 512, "layer_types": ["sliding_attention", "full_attention"] * 2,
+             "num_kv_shared_layers": 2},
+            [512, 8192], id="Gemma 3n: the last layers read the cache of others",
         ),
     ],
 )  # fmt: skip
 def test_windows_are_those_of_each_kind_of_model(changes: dict[str, object], windows: list[int]) -> None:
     config = {"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
     assert cache_bytes({**config, **changes}, tokens=8192, element_bytes=1) == 2 * 2 * 16 * sum(windows)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("changes", "numbers"),
+    [
+        pytest.param({"num_attention_heads": 71, "hidden_size": 4544, "multi_query": True}, 4 * 64, id="Falcon 7B"),
+        pytest.param(
+            {"num_attention_heads": 128, "hidden_size": 8192, "num_kv_heads": 8, "multi_query": True,
+             "new_decoder_architecture": True},
+            4 * 8 * 64, id="Falcon 40B",
+        ),
+        pytest.param(
+            {"num_attention_heads": 32, "kv_channels": 128, "multi_query_group_num": 2, "hidden_size": 4096},
+            4 * 2 * 128, id="ChatGLM",
+        ),
+        pytest.param({"n_heads": 48, "d_model": 6144, "attn_config": {"kv_n_heads": 8}}, 4 * 8 * 128, id="DBRX"),
+        pytest.param(
+            {
+                "num_attention_heads": 64, "num_key_value_heads": None, "hidden_size": 8192,
+                "block_configs": [{"attention": {"n_heads_in_group": size}} for size in (8, 8, None, 16)],
+            },
+            (8 + 8 + 4) * 128, id="Llama Nemotron: each layer by itself",
+        ),
+        pytest.param(
+            {
+                "model_type": "gemma4_text", "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 256,
+                "layer_types": ["full_attention"] * 4, "global_head_dim": 512, "num_global_key_value_heads": 4,
+                "attention_k_eq_v": True,
+            },
+            4 * 4 * 512, id="Gemma 4: heads of full attention have sizes of their own",
+        ),
+    ],
+)  # fmt: skip
+def test_heads_are_those_that_vllm_reads(changes: dict[str, object], numbers: int) -> None:
+    assert cache_bytes({"num_hidden_layers": 4, **changes}, tokens=10, element_bytes=1) == 10 * 2 * numbers  # type: ignore[dict-item]
 
 
 def test_tensor_parallelism_divides_heads_and_not_a_compressed_vector() -> None:

@@ -38,9 +38,10 @@ def kept_bytes(config: PretrainedConfig, *, half: bool) -> int:
     [
         LlamaConfig(**SIZES, intermediate_size=896, num_key_value_heads=2),
         LlamaConfig(**SIZES, intermediate_size=640, num_key_value_heads=8),
+        LlamaConfig(**SIZES, intermediate_size=896, num_key_value_heads=4, head_dim=64),
         Qwen2Config(**SIZES, intermediate_size=1024, num_key_value_heads=2),
     ],
-    ids=["Llama", "Llama, all heads", "Qwen2"],
+    ids=["Llama", "Llama, all heads", "heads that are wider together than the hidden states", "Qwen2"],
 )
 def test_activations_are_what_pytorch_keeps(config: PretrainedConfig, half: bool) -> None:
     values = {**config.to_dict(), "vocab_size": 0}  # the head has tiles of its own
