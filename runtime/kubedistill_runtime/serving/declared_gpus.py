@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 _CAPABILITIES: tuple[tuple[str, tuple[int, int]], ...] = (
     (r"B300|GB300", (10, 3)),
     (r"B100|B200|GB200", (10, 0)),
-    (r"RTX PRO|RTX 50", (12, 0)),
+    (r"GB10", (12, 1)),
+    (r"RTX PRO|RTX 50\d\d", (12, 0)),
     (r"H100|H200|H800|H20|GH200", (9, 0)),
-    (r"L4|L40|L40S|L20|RTX 40|RTX 6000 ADA", (8, 9)),
-    (r"A10|A10G|A16|A40|A2|A6000|A5000|A4000|RTX 30", (8, 6)),
+    (r"L4|L40|L40S|L20|RTX 40\d\d|RTX \d+ ADA", (8, 9)),
+    (r"A10|A10G|A16|A40|A2|A6000|A5000|A4000|RTX 30\d\d", (8, 6)),
     (r"A100|A800|A30", (8, 0)),
-    (r"T4", (7, 5)),
-    (r"V100", (7, 0)),
+    (r"T4|RTX 20\d\d|QUADRO RTX|TITAN RTX|GTX 16\d\d", (7, 5)),
+    (r"V100|V100S|TITAN V", (7, 0)),
+    (r"P4|P40|GTX 10\d\d", (6, 1)),
+    (r"P100", (6, 0)),
 )
 """Names of GPUs and their compute capability: https://developer.nvidia.com/cuda-gpus."""
 _UNKNOWN, _UNKNOWN_MEMORY = (9, 0), 80 * 2**30

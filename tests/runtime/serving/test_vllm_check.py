@@ -212,6 +212,10 @@ def test_a_student_has_no_field_but_its_source(models: Path) -> None:
         ("gpu-pool", (9, 0)),
     ],
 )  # fmt: skip
+        ("NVIDIA-GeForce-RTX-5090", (12, 0)), ("NVIDIA RTX PRO 6000 Blackwell", (12, 0)), ("NVIDIA GB10", (12, 1)),
+        ("NVIDIA-GeForce-RTX-4090", (8, 9)), ("NVIDIA-RTX-6000-Ada-Generation", (8, 9)),
+        ("NVIDIA GeForce RTX 3090 Ti", (8, 6)), ("NVIDIA RTX A6000", (8, 6)), ("NVIDIA GeForce RTX 2080 Ti", (7, 5)),
+        ("Quadro RTX 6000", (7, 5)), ("Tesla-V100-SXM2-32GB", (7, 0)), ("Tesla P40", (6, 1)), ("Tesla P100", (6, 0)),
 def test_a_capability_follows_from_the_name_of_the_gpu(accelerator: str, capability: tuple[int, int]) -> None:
     assert compute_capability(accelerator) == capability
 
