@@ -79,6 +79,14 @@ LARGE = {
         },
         3.84e9, 131_072,
     ),
+    "Phi-4": Large(
+        {
+            "model_type": "phi3", "vocab_size": 100352, "hidden_size": 5120, "intermediate_size": 17920,
+            "num_hidden_layers": 40, "num_attention_heads": 40, "num_key_value_heads": 10, "pad_token_id": 100349,
+            "tie_word_embeddings": False, "sliding_window": None,
+        },
+        14.66e9, 204_800,
+    ),
     "Phi-3.5-mini": Large(
         {
             "model_type": "phi3", "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192,

@@ -6,7 +6,7 @@ from kubedistill.contract import Hardware, StageJob
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill.report.table import short_bytes
 from kubedistill_runtime.choices import Choices
-from kubedistill_runtime.fit.serving import Precision, ServingMemory, Split, serving_memory, usable_bytes
+from kubedistill_runtime.fit.serving import Precision, ServingMemory, Split, serving_memory, shares_heads, usable_bytes
 from kubedistill_runtime.fit.training import TrainingMemory, training_memory
 from kubedistill_runtime.student_format import student_context
 from kubedistill_runtime.teachers.served import ServedTeacher
@@ -43,7 +43,8 @@ def _check_teacher(teacher: ServedTeacher) -> None:
     if usable is None or needs.total <= usable:
         return
     length = _shorten(lambda tokens: memory(tokens, split).total, teacher.max_model_len, usable=usable)
-    wider = next((one for one in _wider(split) if memory(teacher.max_model_len, one).total <= usable), None)
+    splits = (one for one in _wider(split) if shares_heads(teacher.model, tensor=one.tensor))
+    wider = next((one for one in splits if memory(teacher.max_model_len, one).total <= usable), None)
     if length:
         fix = f"Set maxModelLen: {length}"
     elif wider is None:  # without GPUs nothing is split

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kubedistill.contract import Hardware
 from kubedistill_runtime.fit.cache import cache_bytes
-from kubedistill_runtime.fit.sizes import size_of, text_config
+from kubedistill_runtime.fit.sizes import heads_of, hidden_size_of, kv_heads_of, size_of, text_config
 from kubedistill_runtime.fit.weights import DTYPE_BYTES
 from kubedistill_runtime.models import Model
 
@@ -14,10 +14,8 @@ _HALVES = frozenset({"bfloat16", "float16"})
 """vLLM's names of caches of 16 bits; its other names are of at most 8."""
 _CONTEXT_BYTES = 3 * 2**29
 """CUDA's context, NCCL's buffers and CUDA graphs: 1.5 GiB, an estimate."""
-_BATCHED_TOKENS = 8192
-"""Tokens of vLLM's largest batch on most GPUs (max_num_batched_tokens)."""
-_SAMPLED_ROWS = 256
-"""Rows of logits that are sampled at a time (max_num_seqs on most GPUs)."""
+_LARGE_GPU = 70 * 2**30
+"""Memory from which vLLM chooses larger batches, except on an A100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +57,32 @@ class Precision:
         return 2 if self.cache in _HALVES else 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """vLLM's largest batch: its tokens (max_num_batched_tokens), and the requests in it (max_num_seqs)."""
+
+    tokens: int
+    requests: int
+
+
 _ALONE = Split()
 
 
-def request_memory(model: Model, *, precision: Precision, tokens: int, split: Split = _ALONE) -> ServingMemory:
-    """Return the memory for weights and one request of `tokens`, on each GPU of a split."""
+def request_memory(
+    model: Model, *, precision: Precision, tokens: int, split: Split = _ALONE, in_flight: int = 0
+) -> ServingMemory:
+    """Return the memory for weights and one request of `tokens`, on each GPU of a split.
+
+    `in_flight` is the number of tokens that are computed at the same time.
+    """
     config, dtype = text_config(model.config), precision.dtype
-    cache = cache_bytes(config, tokens=tokens, element_bytes=precision.cache_bytes, tensor_parallel=split.tensor)
+    cache = cache_bytes(
+        config,
+        tokens=tokens,
+        element_bytes=precision.cache_bytes,
+        tensor_parallel=split.tensor,
+        in_flight=in_flight,
+    )
     return ServingMemory(model.weights.size(dtype) // (split.tensor * split.pipeline), cache // split.pipeline)
 
 
@@ -73,10 +90,19 @@ def serving_memory(
     model: Model, *, precision: Precision, tokens: int, split: Split, hardware: Hardware
 ) -> ServingMemory:
     """Return what an engine needs on this hardware; without GPUs nothing is split."""
-    if not hardware.has_gpus:
-        return request_memory(model, precision=precision, tokens=tokens)
-    found = request_memory(model, precision=precision, tokens=tokens, split=split)
-    return ServingMemory(found.weights, found.cache, _working_bytes(model, tensor=split.tensor))
+    if not hardware.has_gpus:  # a prompt is computed whole
+        return request_memory(model, precision=precision, tokens=tokens, in_flight=tokens)
+    batch = _largest_batch(hardware)
+    in_flight = batch.tokens * (split.pipeline + 1)  # a batch is scheduled while others are computed
+    found = request_memory(model, precision=precision, tokens=tokens, split=split, in_flight=in_flight)
+    return ServingMemory(found.weights, found.cache, _working_bytes(model, tensor=split.tensor, batch=batch))
+
+
+def shares_heads(model: Model, *, tensor: int) -> bool:
+    """Return whether so many GPUs can share the heads of each layer evenly, as vLLM demands."""
+    config = text_config(model.config)
+    shared = 0 if size_of(config, "kv_lora_rank") else kv_heads_of(config)
+    return heads_of(config) % tensor == 0 and (shared % tensor == 0 or tensor % shared == 0)
 
 
 def usable_bytes(hardware: Hardware, *, utilization: float | None = None) -> int | None:
@@ -86,13 +112,19 @@ def usable_bytes(hardware: Hardware, *, utilization: float | None = None) -> int
     return None if hardware.memory_per_gpu is None else int(hardware.memory_per_gpu * (utilization or _UTILIZATION))
 
 
-def _working_bytes(model: Model, *, tensor: int) -> int:
+def _largest_batch(hardware: Hardware) -> _Batch:
+    """Return vLLM's choice for throughput on these GPUs (EngineArgs.get_batch_defaults)."""
+    large = (hardware.memory_per_gpu or 0) >= _LARGE_GPU and "a100" not in hardware.accelerator.lower()
+    return _Batch(16384, 1024) if large else _Batch(8192, 256)
+
+
+def _working_bytes(model: Model, *, tensor: int, batch: _Batch) -> int:
     """Return an estimate of an engine's memory on a GPU besides weights and cache.
 
     A batch holds its hidden states a few times and the halves of a gated layer, in 16 bits; logits are copied twice in
     float32.
     """
     config = text_config(model.config)
-    per_token = (4 * size_of(config, "hidden_size") + 3 * size_of(config, "intermediate_size") // tensor) * 2
-    logits = 3 * _SAMPLED_ROWS * size_of(config, "vocab_size") * 4
-    return _CONTEXT_BYTES + _BATCHED_TOKENS * per_token + logits
+    per_token = (4 * hidden_size_of(config) + 3 * size_of(config, "intermediate_size") // tensor) * 2
+    logits = 3 * batch.requests * size_of(config, "vocab_size") * 4
+    return _CONTEXT_BYTES + batch.tokens * per_token + logits

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from kubedistill_runtime.serving.arguments import usage_context
 from kubedistill_runtime.serving.batch_engine import Advance, Replies
 from kubedistill_runtime.serving.engine import Completion, Sampling
 from kubedistill_runtime.serving.processes import guard_children
@@ -138,4 +139,4 @@ async def _make(arguments: "AsyncEngineArgs") -> "AsyncLLM":
     """Start an engine in the event loop of its requests."""
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(arguments)
+    return AsyncLLM.from_engine_args(arguments, usage_context=usage_context())

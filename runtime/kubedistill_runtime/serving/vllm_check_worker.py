@@ -6,12 +6,17 @@ It reads a VllmCheck per line from stdin, and writes a VllmReply per line, until
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from kubedistill_runtime.root_cause import describe_cause
+from kubedistill_runtime.serving.arguments import usage_context
 from kubedistill_runtime.serving.declared_gpus import DeclaredGpus, declare_gpus
 from kubedistill_runtime.serving.vllm_check import VllmCheck, VllmReply
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
 
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -43,13 +48,14 @@ def main() -> None:
 
 
 def _check(check: VllmCheck) -> VllmReply:
-    """Return what vLLM says of the arguments, and of the dtype, which its workers check at their start."""
+    """Return what vLLM says of the arguments, and of the dtype and heads, which its workers check at their start."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.platforms import current_platform
 
     try:
-        config = EngineArgs(**check.arguments).create_engine_config()
+        config = EngineArgs(**check.arguments).create_engine_config(usage_context())
         current_platform.check_if_supports_dtype(config.model_config.dtype)
+        _check_heads(config)
     except ValidationError as error:
         first = error.errors()[0]
         reply = VllmReply(
@@ -60,6 +66,21 @@ def _check(check: VllmCheck) -> VllmReply:
     else:
         return VllmReply()
     return VllmReply(failure=reply.refusal) if _NOT_INSPECTED in (reply.refusal or "") else reply
+
+
+def _check_heads(config: "VllmConfig") -> None:
+    """Check that the GPUs can share the heads with keys and values, or each has one; raises ValueError.
+
+    vLLM checks the other heads itself, and asserts these where it makes a layer.
+    """
+    heads, gpus = config.model_config.get_total_num_kv_heads(), config.parallel_config.tensor_parallel_size
+    if config.model_config.use_mla or not heads:  # all GPUs have the compressed vectors
+        return
+    if heads % gpus and gpus % heads:
+        raise ValueError(
+            f"Total number of key and value heads ({heads}) must be divisible by tensor parallel size ({gpus}), or "
+            "divide it."
+        )
 
 
 if __name__ == "__main__":

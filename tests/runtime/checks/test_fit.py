@@ -84,6 +84,7 @@ TOO_LARGE: dict[str, tuple[str, int, int, int, Hardware, str]] = {
     "DeepSeek-V3 on eight H100": ("DeepSeek-V3", 8192, 8, 1, gpus(80), "pipelineParallelSize: 2"),
     "Llama 405B on one node of H100": ("Llama 3.1 405B", 4096, 8, 1, gpus(80), "pipelineParallelSize: 2"),
     "Llama 70B on one H100": ("Llama 3.1 70B", 4096, 1, 1, gpus(80), "tensorParallelSize: 2"),
+    "Phi-4, whose ten heads four GPUs cannot share": ("Phi-4", 4096, 2, 1, gpus(16), "pipelineParallelSize: 2"),
     "a cache that is too long": ("Llama 3.1 70B", 131072, 4, 1, gpus(48), "maxModelLen: "),
 }
 

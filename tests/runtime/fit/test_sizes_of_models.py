@@ -56,6 +56,13 @@ def test_a_sliding_layer_keeps_its_window() -> None:
         assert cache_bytes(config, tokens=tokens, element_bytes=2) == expected
 
 
+def test_a_sliding_layer_keeps_the_tokens_that_are_computed_too() -> None:
+    """vLLM's SlidingWindowSpec reserves the window and all tokens in flight, up to the length of a request."""
+    config = {"num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 1, "sliding_window": 128}
+    for tokens, kept in ((131_072, 128 + 32_768), (4096, 4096)):
+        assert cache_bytes(config, tokens=tokens, element_bytes=1, in_flight=32_768) == 2 * kept
+
+
 @pytest.mark.parametrize(
     ("changes", "windows"),
     [

@@ -1,13 +1,18 @@
 """The arguments of an engine: on CPUs what makes replies repeatable, on GPUs vLLM's defaults and the manifest."""
 
+import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from vllm.usage.usage_lib import UsageContext
 
 from kubedistill.contract import Hardware
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.arguments import engine_arguments
+from kubedistill_runtime.serving.async_engine import _make
 from kubedistill_runtime.serving.engine import Constraint, Serving
 
 CONFIG = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 64}
@@ -84,3 +89,14 @@ def test_an_engine_loads_a_tokenizer_only_for_forms(serving: Serving) -> None:
     constrained = replace(serving, constraint=Constraint(choices=("yes", "no")))
     assert engine_arguments(serving)["skip_tokenizer_init"] is True
     assert engine_arguments(constrained)["skip_tokenizer_init"] is False
+
+
+def test_an_engine_for_several_batches_has_the_sizes_of_llm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default an AsyncLLM has 128 requests and 2,048 tokens at a time, on an H100 an eighth of those of LLM."""
+    made: list[UsageContext] = []
+    module = SimpleNamespace(
+        AsyncLLM=SimpleNamespace(from_engine_args=lambda _, *, usage_context: made.append(usage_context))
+    )
+    monkeypatch.setitem(sys.modules, "vllm.v1.engine.async_llm", module)
+    asyncio.run(_make(None))  # type: ignore[arg-type]
+    assert made == [UsageContext.LLM_CLASS]

@@ -161,6 +161,9 @@ REFUSED: dict[str, tuple[str, dict[str, object], str]] = {
     "a dtype": ("DeepSeek-V3", {"dtype": "Float32", "tensor_parallel_size": 8}, "model.dtype"),
     "a dtype that the GPU does not have": ("Llama-3.1-8B", {"hardware": T4}, "model.dtype"),
     "heads that can't be divided": ("Llama-3.1-8B", {"tensor_parallel_size": 7}, "model.tensorParallelSize"),
+    "heads with keys and values that can't be divided": (
+        "Phi-4-mini", {"tensor_parallel_size": 3}, "model.tensorParallelSize",
+    ),
     "a quantization that the checkpoint does not have": (
         "Phi-4-mini", {"quantization": "awq"}, "model.quantization",
     ),
@@ -209,13 +212,13 @@ def test_a_student_has_no_field_but_its_source(models: Path) -> None:
     [
         ("NVIDIA H200", (9, 0)), ("NVIDIA-H100-80GB-HBM3", (9, 0)), ("NVIDIA-A100-SXM4-80GB", (8, 0)),
         ("nvidia-l4", (8, 9)), ("NVIDIA A10G", (8, 6)), ("Tesla T4", (7, 5)), ("NVIDIA B200", (10, 0)),
-        ("gpu-pool", (9, 0)),
-    ],
-)  # fmt: skip
         ("NVIDIA-GeForce-RTX-5090", (12, 0)), ("NVIDIA RTX PRO 6000 Blackwell", (12, 0)), ("NVIDIA GB10", (12, 1)),
         ("NVIDIA-GeForce-RTX-4090", (8, 9)), ("NVIDIA-RTX-6000-Ada-Generation", (8, 9)),
         ("NVIDIA GeForce RTX 3090 Ti", (8, 6)), ("NVIDIA RTX A6000", (8, 6)), ("NVIDIA GeForce RTX 2080 Ti", (7, 5)),
         ("Quadro RTX 6000", (7, 5)), ("Tesla-V100-SXM2-32GB", (7, 0)), ("Tesla P40", (6, 1)), ("Tesla P100", (6, 0)),
+        ("gpu-pool", (9, 0)),
+    ],
+)  # fmt: skip
 def test_a_capability_follows_from_the_name_of_the_gpu(accelerator: str, capability: tuple[int, int]) -> None:
     assert compute_capability(accelerator) == capability
 
