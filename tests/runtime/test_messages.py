@@ -65,6 +65,8 @@ def test_the_client_makes_a_status_of_the_events(run: PipelineRun, events: list[
         status = apply_event(status, event)
     assert status.phase == "Succeeded"
     assert [stage.state for stage in status.stages] == ["Succeeded"] * len(CHAIN)
+    assert status.estimate is not None
+    assert [one.name for one in status.estimate.stages] == ["Generate", "Train", "Evaluate"]
 
 
 @pytest.mark.parametrize("stage", SUMMARIES)

@@ -9,12 +9,13 @@ from kubedistill.cli.output import print_json, say_line
 from kubedistill.cli.run import Store, default_store
 from kubedistill.cli.runtime import ask_runtime
 from kubedistill.cli.validate import ConfigMaps, Manifest
-from kubedistill.contract.estimates import Estimate, Machines, StageEstimate, add_up
+from kubedistill.contract.estimates import Estimate, Machines, StageEstimate
 from kubedistill.contract.events import EstimateEvent
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.manifest.settings_file import load_settings
 from kubedistill.placement.hardware import find_hardware
 from kubedistill.placement.prices import find_prices, pools_of_models
+from kubedistill.report.estimates import duration_text
 from kubedistill.report.table import short_bytes, short_number
 from kubedistill.runtime_process import check_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
@@ -58,7 +59,7 @@ def find_machines(job: DistillationJob, settings: Path) -> Machines:
 
 def render_estimate(found: Estimate) -> list[str]:
     """Return the lines of an estimate: a table of its stages with their sum, sizes, and all assumptions."""
-    rows = [_HEADINGS, *(_row(one.stage, one) for one in found.stages), _row("all", add_up(found.stages))]
+    rows = [_HEADINGS, *(_row(one.stage, one) for one in found.stages), _row("all", found.total)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     return [
@@ -74,16 +75,7 @@ def _row(name: str, one: StageEstimate) -> tuple[str, ...]:
     return (
         name,
         short_number(one.tokens),
-        _UNKNOWN if one.seconds is None else _duration(one.seconds),
+        _UNKNOWN if one.seconds is None else duration_text(one.seconds),
         _UNKNOWN if one.gpu_hours is None else f"{one.gpu_hours:,.1f}",
         _UNKNOWN if one.dollars is None else f"{one.dollars:,.2f}",
     )
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in two units, such as 2 h 5 min or 40 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

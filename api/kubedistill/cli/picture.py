@@ -10,6 +10,7 @@ from rich.table import Table
 from kubedistill.cli.changes import describe_attempt, elapsed, ending, opening, short_time
 from kubedistill.client.job import Job
 from kubedistill.printing import printable_line
+from kubedistill.report.estimates import totals_text
 from kubedistill.stages import percent_done
 from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import StageStatus
@@ -29,6 +30,8 @@ def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
     ]
     if job.status.stages:
         parts += [_stages(job, now=now)]
+    if line := _estimate(job):
+        parts += [f"[dim]{_text(line)}[/]"]
     if job.is_over:
         parts += [_text(line) for line in ending(job)]
     return Group(*parts)
@@ -41,6 +44,14 @@ def _text(text: str) -> str:
 
 def _message(job: Job) -> str:
     return f": [dim]{_text(job.message)}[/]" if job.message and not job.is_over else ""
+
+
+def _estimate(job: Job) -> str:
+    """Return what the run was estimated to take; empty if that is not known, or if nothing of it will run."""
+    found = job.status.estimate
+    if found is None or job.is_over or all(one.reused for one in found.stages):
+        return ""
+    return f"Estimate: {totals_text(found.seconds, gpu_hours=found.gpu_hours, dollars=found.dollars)}"
 
 
 def _stages(job: Job, *, now: datetime) -> Table:

@@ -14,11 +14,13 @@ from kubedistill.cli.terminal import Terminal
 from kubedistill.client.job import name_models
 from kubedistill.contract import StageProgress
 from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
+from kubedistill.contract.summaries import PrepareSummary
 from kubedistill.printing import printable_line
+from kubedistill.report.estimates import estimate_line
 from kubedistill.report.models import Report
 from kubedistill.report.table import HEADS, headline, table_lines
 from kubedistill.report.words import control_text, gate_details, gate_state
-from kubedistill.stored import read_stored_json
+from kubedistill.stored import read_stored, read_stored_json
 from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -44,6 +46,7 @@ def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event | None:
     for event in events:
         if isinstance(event, StageEvent):
             _print_line(console, f"{event.stage:<9} {event.state:<10}{_outcome(event)}")
+            _print_estimate(console, event)
         elif isinstance(event, ProgressEvent) and time.monotonic() - printed_at >= _PLAIN_SECONDS:
             printed_at = time.monotonic()
             _print_line(console, f"{event.stage:<9} {_describe(event.progress)}")
@@ -55,6 +58,15 @@ def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event | None:
 def _print_line(console: Terminal, text: str) -> None:
     """Print text on one line without markup, because paths and reasons may contain brackets."""
     console.print(printable_line(text.rstrip()), markup=False, soft_wrap=True)
+
+
+def _print_estimate(console: Terminal, event: StageEvent) -> None:
+    """Print what the run will take after Prepare, unless that is not known or everything exists."""
+    if event.stage != "Prepare" or event.summary is None:
+        return
+    estimate = read_stored(PrepareSummary, event.summary).estimate
+    if estimate is not None and (line := estimate_line(estimate)):
+        _print_line(console, line)
 
 
 def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
@@ -77,6 +89,7 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
         for event in events:
             if isinstance(event, StageEvent):
                 _show_stage(bars, tasks[event.stage], event)
+                _print_estimate(console, event)
             elif isinstance(event, NoteEvent):
                 _print_line(console, event.message)
             elif isinstance(event, ProgressEvent):

@@ -8,11 +8,12 @@ from kubedistill.chain import STAGES, StageName
 from kubedistill.client.evaluation import result_of
 from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
 from kubedistill.contract.store_names import LOCAL_RUN
+from kubedistill.contract.summaries import PrepareSummary
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
 from kubedistill.json_values import JsonObject
 from kubedistill.report.models import Report
 from kubedistill.stages import new_stages
-from kubedistill.stored import read_stored_json
+from kubedistill.stored import read_stored, read_stored_json
 from kubedistill.v1alpha1 import Condition, Run, Spec, Status, spec_values
 
 _MESSAGE = 1024
@@ -68,7 +69,10 @@ def _apply_stage(status: Status, event: StageEvent) -> Status:
     if state == "Running":
         changes = {"attempt": event.attempt, "started_at": _now()}
     phase = STAGES[name].phase if state == "Running" else status.phase
-    update = {"phase": phase, "stage": name, "progress": "", "message": message}
+    update: JsonObject = {"phase": phase, "stage": name, "progress": "", "message": message}
+    if name == "Prepare" and state == "Succeeded":
+        estimate = read_stored(PrepareSummary, event.summary or {}).estimate
+        update["estimate"] = None if estimate is None else estimate.to_status()
     return _with_stage(status, name, {**changes, "state": state, "message": message}).model_copy(update=update)
 
 

@@ -23,6 +23,7 @@ from kubedistill.contract.artifacts import (
     SplitSamples,
     StudentFigures,
 )
+from kubedistill.contract.estimates import Estimate
 from kubedistill.contract.models import StoredModel, Summary
 from kubedistill.json_values import Json
 
@@ -52,6 +53,15 @@ def _verdict(value: Json | GateVerdict, read: ValidatorFunctionWrapHandler) -> G
     except ValidationError:  # without a verdict, the job fails, which harms only the job that wrote it
         return None
     return verdict
+
+
+def _estimate(value: Json | Estimate, read: ValidatorFunctionWrapHandler) -> Estimate | None:
+    """Read an estimate; return None if it is invalid, since nothing depends on it."""
+    try:
+        estimate: Estimate = read(value)
+    except ValidationError:
+        return None
+    return estimate
 
 
 Figure = Annotated[float | None, BeforeValidator(_number)]
@@ -93,6 +103,8 @@ class PrepareSummary(Summary):
     models: dict[str, str] = {}
     """Commit of each model of the hub by its name (`model_name`)."""
     notes: list[str] = []
+    estimate: Annotated[Estimate | None, WrapValidator(_estimate)] = None
+    """What the run will take; null if that could not be estimated."""
     report: Headline | None = None
     """The headline of a report that already exists, so that Evaluate will be skipped."""
 

@@ -37,6 +37,8 @@ from kubedistill.v1alpha1.operation import Pods, Queue, Retry, StageOverrides, S
 from kubedistill.v1alpha1.status import (
     ArtifactStatus,
     Condition,
+    EstimatedStage,
+    EstimateStatus,
     ModelStatus,
     Restarts,
     Result,
@@ -68,6 +70,8 @@ __all__ = [
     "DistillationJob",
     "Endpoint",
     "EndpointApi",
+    "EstimateStatus",
+    "EstimatedStage",
     "Evaluation",
     "Export",
     "Filters",

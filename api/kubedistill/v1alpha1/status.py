@@ -11,6 +11,8 @@ Phase = Literal["Pending", "Queued", StagePhase, "Succeeded", "Failed", "Suspend
 Text = Annotated[str, Field(max_length=1024)]
 Short = Annotated[str, Field(max_length=253)]
 Natural = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Condition(Model):
@@ -178,6 +180,44 @@ class Result(Model):
     """Whether the student may be exported."""
 
 
+class EstimatedStage(Model):
+    """What one stage was estimated to take; a figure that is not known is absent."""
+
+    name: StageName
+    """Name of the stage; each occurs once."""
+    tokens: Count = 0
+    """Tokens that models generate or learn."""
+    seconds: Amount | None = None
+    """Time that the stage takes."""
+    gpu_hours: Amount | None = None
+    """GPUs that it holds, times hours."""
+    dollars: Amount | None = None
+    """Price of the hardware for this time, or of an endpoint's tokens, in US dollars."""
+    reused: bool = False
+    """Whether the store has its artifacts already, so that it will not run."""
+
+
+class EstimateStatus(Model):
+    """What the run was estimated to take, by Prepare; a figure that is not known is absent."""
+
+    tokens: Count = 0
+    """Sum of the stages."""
+    seconds: Amount | None = None
+    """Sum of the stages."""
+    gpu_hours: Amount | None = None
+    """Sum of the stages."""
+    dollars: Amount | None = None
+    """Sum of the stages, in US dollars."""
+    disk_bytes: Count = 0
+    """Bytes that the run writes to the store."""
+    download_bytes: Count = 0
+    """Bytes of weights that each node that loads them downloads."""
+    stages: Annotated[tuple[EstimatedStage, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
+    """The stages that serve or train models."""
+    assumptions: Annotated[tuple[Text, ...], Field(max_length=32)] = ()
+    """What was assumed."""
+
+
 class Status(Model):
     """State of the job; only the operator writes it."""
 
@@ -211,6 +251,8 @@ class Status(Model):
     """GPU-hours of the run so far, for people."""
     dollars: Short = ""
     """US dollars of the run so far, for people; empty unless all its GPUs and endpoints have prices."""
+    estimate: EstimateStatus | None = None
+    """What the run was estimated to take when its latest Prepare ended; absent if that could not be estimated."""
     result: Result | None = None
     """Result of the run."""
 

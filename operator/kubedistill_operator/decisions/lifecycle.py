@@ -82,7 +82,7 @@ def supersede(context: ReconcileContext) -> Plan | None:
     record = RunRecord(id=run.id, outcome=outcome, ended_at=stamp(context.now))  # type: ignore[arg-type]
     history = (*(one for one in context.status.run_history if one.id != run.id), record)[-_HISTORY:]
     status = without_conditions(context.status, *_PER_RUN).model_copy(
-        update={"run": None, "stages": (), "result": None, "run_history": history}
+        update={"run": None, "stages": (), "estimate": None, "result": None, "run_history": history}
     )
     message = f"run {run.id} is replaced by run {wanted}"
     events = () if context.is_over else (Event("RunSuperseded", message, about=run.id),)
@@ -126,7 +126,13 @@ def start_run(context: ReconcileContext) -> Plan | None:
     status = without_conditions(status, *_PER_RUN)
     status = context.set_condition(status, "Validated", "True", reason="Valid")
     status = status.model_copy(
-        update={"run": run, "stages": new_stages(), "result": None, "handled_requests": _handled(context, "rerun")}
+        update={
+            "run": run,
+            "stages": new_stages(),
+            "estimate": None,
+            "result": None,
+            "handled_requests": _handled(context, "rerun"),
+        }
     )
     return Plan(
         status=status,

@@ -12,7 +12,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.contract.summaries import EvaluateSummary, Headline, PrepareSummary
 from kubedistill.stages import LIVE
-from kubedistill.v1alpha1 import ArtifactStatus, ModelStatus, Result, StageStatus, hub_models
+from kubedistill.v1alpha1 import ArtifactStatus, EstimateStatus, ModelStatus, Result, StageStatus, hub_models
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import end_attempt, fail_run
 from kubedistill_operator.names import attempt_token
@@ -45,6 +45,8 @@ def record_success(context: ReconcileContext) -> Plan | None:
         for name, ref in result.artifacts.items()
     }
     status = with_run(status, artifacts=tuple(found.values()), models=_models(context, result))
+    if stage.name == CHAIN[0].name:
+        status = status.model_copy(update={"estimate": _estimate(result)})
     judged = _headline(stage, result)
     if judged is not None:
         status = status.model_copy(update={"result": make_result(judged)})
@@ -89,6 +91,15 @@ def _models(context: ReconcileContext, result: StageResult) -> tuple[ModelStatus
         if name not in known and _COMMIT.fullmatch(found.get(name, "")):
             known[name] = ModelStatus(name=name, commit=found[name])
     return tuple(known.values())
+
+
+def _estimate(result: StageResult) -> EstimateStatus | None:
+    """Return what the run will take, as Prepare has estimated it; None if it has not, or not in numbers."""
+    try:
+        estimate = result.read_summary(PrepareSummary).estimate
+        return None if estimate is None else estimate.to_status()
+    except ValidationError:  # anybody with write access to the channel may have written it
+        return None
 
 
 def _headline(stage: StageStatus, result: StageResult) -> Headline | None:

@@ -1,8 +1,9 @@
 """The estimate of a job: tokens, time, GPU hours and dollars of each stage that serves or trains a model."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kubedistill.chain import StageName
+from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import Hardware, StageJob
 from kubedistill.contract.estimates import Estimate, StageEstimate, add_up
 from kubedistill.contract.events import EstimateEvent
@@ -23,11 +24,13 @@ from kubedistill_runtime.estimate.workload import Workload, find_workload
 from kubedistill_runtime.fit.serving import Precision
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.models import Model
+from kubedistill_runtime.records import SPLITS, Record, Split
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.served import ServedTeacher
 from kubedistill_runtime.teachers.teacher import Teacher
 
+_STAGES: tuple[StageName, ...] = ("Generate", "Train", "Evaluate")
 _HOUR, _MINUTE = 3600, 60
 _GPU_START, _CPU_START = 120.0, 15.0
 """Seconds in which an engine starts, without reading its weights."""
@@ -50,13 +53,13 @@ class _Job:
     workload: Workload
     store: Store
 
-    def is_complete(self, *names: str) -> bool:
-        """Return whether the store has these artifacts."""
-        return all(find(self.store, name, key).complete for name, key in self.choices.keys.items() if name in names)
+    def is_made(self, stage: StageName) -> bool:
+        """Return whether the store has all artifacts of a stage."""
+        return _is_made(self.choices, stage, store=self.store)
 
 
 def estimate(job: StageJob, *, store: Store) -> EstimateEvent:
-    """Estimate what a job will take, from its records, its models' sizes and the data sheets of its hardware.
+    """Estimate what a job will take before it runs, and check it.
 
     Raises Prepare's errors for the manifest, the records and the models, and ModelDoesNotFit.
     """
@@ -64,16 +67,32 @@ def estimate(job: StageJob, *, store: Store) -> EstimateEvent:
     check_fit(job, choices)
     data = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     check_enough(job, data)
-    workload = find_workload(data, spec=job.spec, chat=_chat_of(choices))
+    return EstimateEvent(estimate=estimate_stages(job, choices, read=data.splits.__getitem__, store=store))
+
+
+def estimate_stages(
+    job: StageJob, choices: Choices, *, read: Callable[[Split], Sequence[Record]], store: Store
+) -> Estimate:
+    """Return what a job will take, from its records, its models' sizes and the data sheets of its hardware.
+
+    Records and tokenizers are not read if the store has all artifacts already.
+    """
+    if all(_is_made(choices, stage, store=store) for stage in _STAGES):
+        reused = [StageEstimate(stage=stage, reused=True) for stage in _STAGES]
+        return Estimate(stages=reused, disk_bytes=0, download_bytes=0, assumptions=[])
+    workload = find_workload({split: read(split) for split in SPLITS}, spec=job.spec, chat=_chat_of(choices))
     of = _Job(job, choices, workload, store)
     stages = [_generate(of), _train(of), _evaluate(of)]
-    found = Estimate(
+    return Estimate(
         stages=stages,
         disk_bytes=_disk_bytes(of),
         download_bytes=sum(_download_bytes(model) for model in _models(choices)),
         assumptions=[*workload.assumptions, *_assumptions(of, stages)],
     )
-    return EstimateEvent(estimate=found)
+
+
+def _is_made(choices: Choices, stage: StageName, *, store: Store) -> bool:
+    return all(find(store, name, choices.keys[name]).complete for name in STAGES[stage].makes)
 
 
 def _chat_of(choices: Choices) -> ChatFormat | None:
@@ -86,7 +105,7 @@ def _chat_of(choices: Choices) -> ChatFormat | None:
 
 
 def _generate(of: _Job) -> StageEstimate:
-    if of.is_complete("answers", "judge"):
+    if of.is_made("Generate"):
         return StageEstimate(stage="Generate", reused=True)
     return add_up([_teacher(teacher, of=of) for teacher in of.choices.teachers])
 
@@ -118,7 +137,7 @@ def _endpoint(endpoint: Endpoint | None, tokens: int, answers: int, work: Worklo
 
 
 def _train(of: _Job) -> StageEstimate:
-    if of.is_complete("student"):
+    if of.is_made("Train"):
         return StageEstimate(stage="Train", reused=True)
     training, work = of.job.spec.training, of.workload
     hardware, workers = of.job.hardware_of("Train"), of.job.spec.student.resources.workers
@@ -137,7 +156,7 @@ def _train(of: _Job) -> StageEstimate:
 
 
 def _evaluate(of: _Job) -> StageEstimate:
-    if of.is_complete("report"):
+    if of.is_made("Evaluate"):
         return StageEstimate(stage="Evaluate", reused=True)
     work, student, hardware = of.workload, of.choices.student, of.choices.student_hardware
     once = _answer_seconds(student, Precision(of.choices.student_dtype), work, answers=work.tested, hardware=hardware)
@@ -200,10 +219,10 @@ def _download_bytes(model: Model) -> int:
 def _disk_bytes(of: _Job) -> int:
     """Return the bytes that are written: answers and samples, checkpoints, the trained student and its export."""
     student, written = of.choices.student, 0
-    if not of.is_complete("answers", "judge"):
+    if not of.is_made("Generate"):
         tokens = sum(of.workload.asked.values()) * of.workload.answer_tokens
         written += int(2 * tokens * (_BYTES_PER_TOKEN + of.choices.k * _BYTES_PER_ALTERNATIVE))
-    if not of.is_complete("student"):
+    if not of.is_made("Train"):
         written += student.parameters * _STATE_BYTES * of.job.spec.training.checkpoint.keep_last
         written += 2 * student.weights.size("BFloat16")
     return written

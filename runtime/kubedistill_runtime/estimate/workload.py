@@ -1,14 +1,14 @@
 """The workload of a job: its records and the tokens of its prompts and answers, as far as known before it runs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.checks.input import Input, sample_test
-from kubedistill_runtime.records import Record, open_turns
+from kubedistill_runtime.checks.input import sample_test
+from kubedistill_runtime.records import Record, Split, open_turns
 from kubedistill_runtime.teachers.routing import route
 
 _SAMPLE = 256
@@ -35,9 +35,9 @@ class Workload:
     """How the lengths were found, as sentences without a period."""
 
 
-def find_workload(data: Input, *, spec: Spec, chat: ChatFormat | None) -> Workload:
+def find_workload(splits: Mapping[Split, Sequence[Record]], *, spec: Spec, chat: ChatFormat | None) -> Workload:
     """Return the workload of a job's records; without a chat format, four bytes count as a token."""
-    splits = sample_test(data.splits, spec=spec)
+    splits = sample_test(splits, spec=spec)
     samples = 0 if spec.data.train.answers == "Given" else spec.generation.samples_per_prompt
     asked: Counter[str] = Counter()
     for split, records in splits.items():

@@ -3,9 +3,12 @@
 Prepare needs no accelerator, and loads no tokenizer if the store has the records already.
 """
 
+import logging
 from collections.abc import Callable
+from functools import partial
 
 from kubedistill.contract.artifacts import RowsFigures, SamplesFigures
+from kubedistill.contract.estimates import Estimate
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill.manifest.limits import check_gpus_per_worker
@@ -32,11 +35,14 @@ from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_distributions, check_yields
 from kubedistill_runtime.choices import describe_commits
 from kubedistill_runtime.data_files import data_sources, describe_hub_files, root_path
+from kubedistill_runtime.estimate.estimate import estimate_stages
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
 from kubedistill_runtime.serving.vllm_check import check_engines
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, publish, read_figures
+
+log = logging.getLogger(__name__)
 
 
 def run(context: StageContext) -> Outcome:
@@ -80,6 +86,7 @@ def _finish(context: StageContext, notes: list[str]) -> Outcome:
         top_logprobs=choices.k,
         judged=judged,
         models=describe_commits(job.spec, choices),
+        estimate=_estimate(context),
         notes=[
             *describe_hub_files(job),
             *describe_ignored(job.spec, hardware=job.hardware_of("Generate")),
@@ -95,6 +102,16 @@ def _finish(context: StageContext, notes: list[str]) -> Outcome:
     records = sum(summary.counts.values())
     message = f"{records:,} records, {choices.objective}: {choices.objective_reason}"
     return Outcome(summary=summary, message=message, keys=keys)
+
+
+def _estimate(context: StageContext) -> Estimate | None:
+    """Return what the run will take; None if that cannot be estimated, which ends no run."""
+    read = partial(read_rows, context.store, context.keys["rows"])
+    try:
+        return estimate_stages(context.job, context.choices, read=read, store=context.store)
+    except Exception as error:  # it reads configurations of any form, and nothing depends on it
+        log.warning("the run is not estimated", exc_info=error)
+        return None
 
 
 def _check_request(context: StageContext) -> None:

@@ -185,6 +185,17 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     assert "failed, HeadLost" in lines[5]
 
 
+def test_the_picture_has_what_the_run_was_estimated_to_take(job: Callable[..., Job]) -> None:
+    estimate = {"seconds": 95.4, "gpuHours": 0.5, "stages": [{"name": "Train"}]}
+    for reused, shown in ((False, True), (True, False)):
+        stages = [{"name": "Train", "reused": reused}]
+        found = job("Training", stage("Running"), estimate={**estimate, "stages": stages})
+        console = Terminal(width=80, no_color=True)
+        with console.capture() as captured:
+            console.print(picture(found, now=datetime(2026, 11, 25, tzinfo=UTC)))
+        assert ("Estimate: 1 min 35 s, 0.5 GPU hours\n" in captured.get()) is shown
+
+
 def test_the_reason_why_the_operator_ignores_a_job_is_reported_once_and_shown(job: Callable[..., Job]) -> None:
     stalled = {"type": "Stalled", "status": "True", "reason": "StatusNotUnderstood", "message": "why"}
     train = stage("Running", percent=40)

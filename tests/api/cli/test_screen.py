@@ -86,6 +86,26 @@ def test_stage_has_a_line_when_it_begins_and_one_when_it_ends(
     assert errors == ""
 
 
+ESTIMATES = {
+    "on GPUs": ({"seconds": 7_530, "gpuHours": 34.66, "dollars": 1156.2}, "2 h 5 min, 34.7 GPU hours, $1,156.20"),
+    "on this machine": ({"seconds": 95.4, "gpuHours": 0}, "1 min 35 s"),
+    "at an endpoint": ({"gpuHours": 0, "dollars": 0.5}, "time not known, $0.50"),
+    "unknown": ({}, "not known"),
+    "reused": ({"reused": True}, None),
+}
+
+
+@pytest.mark.parametrize("case", ESTIMATES)
+def test_what_the_run_will_take_is_a_line_after_prepare(
+    case: str, job: DistillationJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, text = ESTIMATES[case]
+    stages = [{"stage": "Train", **figures}]
+    summary = {"estimate": {"stages": stages, "diskBytes": 0, "downloadBytes": 0, "assumptions": []}}
+    _, lines, _ = shown([stage("Prepare", "Succeeded", seconds=2.5, summary=summary)], job, capsys)
+    assert lines[2:] == ([] if text is None else [f"Estimate: {text}"])
+
+
 OTHER_LINES = {
     "skipped": (stage("Generate", "Skipped"), "Generate  Skipped   already exists"),
     "failed": (stage("Train", "Failed", seconds=1.0), "Train     Failed"),

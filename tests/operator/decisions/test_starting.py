@@ -310,6 +310,48 @@ def test_s17_all_stages_of_a_run_use_the_commits_that_its_first_prepare_found(cl
     assert cluster.jobs[cluster.live].models == {}, "a new run asks the hub again"
 
 
+ESTIMATE: dict[str, Any] = {
+    "stages": [
+        {"stage": "Generate", "tokens": 600, "seconds": 7.00001, "gpuHours": 0.5, "dollars": 2.0},
+        {"stage": "Train", "tokens": 30, "seconds": 3.0, "gpuHours": 0.25, "dollars": None},
+        {"stage": "Evaluate", "reused": True},
+    ],
+    "diskBytes": 4096,
+    "downloadBytes": 0,
+    "assumptions": ["answers\nare labels"],
+}
+
+
+def test_s19_the_status_has_the_estimate_of_the_run_s_latest_prepare(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Prepare")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.result(name, summary={"estimate": ESTIMATE})
+    cluster.settle()
+    found = cluster.status.estimate
+    assert found is not None
+    assert (found.tokens, found.seconds, found.gpu_hours, found.dollars) == (630, 10.0, 0.75, None)
+    assert [(one.name, one.seconds, one.reused) for one in found.stages] == [
+        ("Generate", 7.0, False), ("Train", 3.0, False), ("Evaluate", None, True),
+    ]  # fmt: skip
+    assert (found.disk_bytes, found.assumptions) == (4096, ("answers are labels",))
+    cluster.spec = small_spec(runID="second")
+    cluster.settle()
+    cluster.end_child(name)
+    cluster.settle()
+    assert cluster.status.estimate is None, "another run is not estimated before its own Prepare has ended"
+
+
+@pytest.mark.parametrize("figure", [{"seconds": -1}, {"dollars": "many"}, {"tokens": 10**30}, {"gpuHours": 1e999}])
+def test_s19_an_estimate_that_is_not_in_numbers_is_not_recorded(figure: dict[str, Any], cluster: FakeCluster) -> None:
+    name = begin(cluster, "Prepare")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.result(name, summary={"estimate": {**ESTIMATE, "stages": [{"stage": "Train", **figure}]}})
+    cluster.settle()
+    assert (stage_of(cluster, "Prepare").state, cluster.status.estimate) == ("Succeeded", None)
+
+
 FORGED: dict[str, Any] = {
     "a model that the spec does not name": {"hf://b/other": "1" * 40},
     "no commit": {"hf://a/student": "main"},

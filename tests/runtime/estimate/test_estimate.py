@@ -10,6 +10,7 @@ from kubedistill.contract import Hardware, Prices, StageJob
 from kubedistill.contract.artifacts import SamplesFigures
 from kubedistill.contract.estimates import Estimate, StageEstimate
 from kubedistill.errors import ModelDoesNotFit
+from kubedistill.report.estimates import estimate_line
 from kubedistill_runtime.estimate.estimate import estimate
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.storage.artifacts import publish
@@ -104,12 +105,15 @@ def test_an_endpoint_costs_its_tokens_and_takes_the_time_of_its_limit(folder: Jo
 def test_what_the_store_has_is_reused(folder: JobFolder) -> None:
     keys = resolve(folder.stage_job(), store=folder.store).keys
     before = estimate_of(folder)
-    names: tuple[ArtifactName, ...] = ("answers", "judge", "student")
-    for name in names:
+    names: tuple[ArtifactName, ...] = ("answers", "judge", "student", "report")
+    for name in names[:-1]:
         publish(folder.store, name, keys[name], SamplesFigures(samples=1, overlong=0, without_logprobs=0))
     found = estimate_of(folder)
     assert [one.stage for one in found.stages if one.reused] == ["Generate", "Train"]
     assert found.disk_bytes == 0 < before.disk_bytes
+    publish(folder.store, names[-1], keys[names[-1]], SamplesFigures(samples=1, overlong=0, without_logprobs=0))
+    whole = estimate_of(folder)
+    assert (whole.total.reused, estimate_line(whole)) == (True, "")
 
 
 def test_a_job_that_does_not_fit_is_refused(folder: JobFolder) -> None:

@@ -23,7 +23,12 @@ def rows_of(runner: StageRunner, split: Split) -> list[str]:
 def test_rows_are_left_with_the_figures_of_the_funnel(runner: StageRunner) -> None:
     outcome = runner.run("Prepare")
     assert outcome.keys == runner.job_folder.keys()
-    assert outcome.summary.to_values() == {
+    figures = outcome.summary.to_values()
+    estimate = figures.pop("estimate")
+    assert {one["stage"]: one["tokens"] for one in estimate["stages"]} == {
+        "Generate": (40 + 8 + 8) * 8, "Train": 3 * 40 * 8, "Evaluate": 2 * 8 * 8,
+    }  # fmt: skip
+    assert figures == {
         "read": {"train": 40, "validation": 8, "test": 8},
         "dropped": {},
         "judged": 8,
@@ -45,6 +50,14 @@ def test_with_rows_there_nothing_is_warmed_and_the_same_is_said(runner: StageRun
     again = runner.run("Prepare")
     assert (again.keys, again.summary) == (first.keys, first.summary)
     assert runner.engines.warmed == 1
+
+
+def test_a_run_that_cannot_be_estimated_is_prepared(runner: StageRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("kubedistill_runtime.stages.prepare.estimate_stages", fail)
+    assert runner.run("Prepare").summary.estimate is None
 
 
 def test_a_split_without_a_file_is_held_out_of_train(runner: StageRunner) -> None:
