@@ -18,7 +18,8 @@ from kubedistill_runtime.channel import Channel
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.progress import Progress, now
-from kubedistill_runtime.report import names_of, place_report
+from kubedistill_runtime.report import place_report
+from kubedistill_runtime.report.usage import AttemptUsage
 from kubedistill_runtime.root_cause import name_cause
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, make_artifacts
@@ -46,13 +47,8 @@ def run_stage(
         outcome = reuse_made(job, store=store) or _make(job, store=store, progress=progress, engines=engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
-            place_report(
-                store,
-                artifact=artifact_folder("report", report.key),
-                run=job.run_folder,
-                names=names_of(job),
-                title=job.job.name,
-            )
+            current = AttemptUsage(progress.seconds(), progress.gpu_seconds()) if job.stage == "Evaluate" else None
+            place_report(job, artifact=artifact_folder("report", report.key), store=store, current=current)
         result = StageResult(
             driver=driver,
             outcome="Succeeded",

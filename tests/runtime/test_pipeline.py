@@ -58,6 +58,18 @@ def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(firs
     assert all(Path(path).stat().st_size > 100 for path in last["report"].values())
 
 
+def test_the_report_of_a_run_has_its_usage_and_is_kept_when_nothing_runs(first: PipelineRun, done: PipelineRun) -> None:
+    texts = {form: (first.folder / f"report.{form}").read_text() for form in ("json", "md", "html")}
+    usage = {one["stage"]: one for one in json.loads(texts["json"])["usage"]}
+    assert list(usage) == NAMES[:-1]
+    assert {name for name, one in usage.items() if one["estimated"]} == {"Generate", "Train", "Evaluate"}
+    assert all(one["actual"]["seconds"] > 0 for one in usage.values())
+    assert usage["Train"]["actual"]["tokens"] > 0
+    assert not json.loads((first.runner.artifact("report") / "report.json").read_text())["usage"]
+    assert done.run() == 0
+    assert {form: (done.folder / f"report.{form}").read_text() for form in texts} == texts
+
+
 def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fresh: PipelineRun) -> None:
     fresh.job_folder.set("generation.minSuccessRatio", 0.0)
     fresh.runner.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
@@ -163,7 +175,7 @@ def test_attempts_are_numbered_and_what_failed_is_said(fresh: PipelineRun) -> No
         assert (event["stage"], event["state"], event["attempt"]) == ("Curate", "Failed", attempt)
         check_facts(event["message"], "50.0%", "minKeepRatio")
     assert fresh.states()["Generate"] == "Skipped"
-    folders = sorted(path.name for path in fresh.folder.iterdir())
+    folders = sorted(path.name for path in fresh.folder.glob("*-*"))
     assert folders == ["curate-1", "curate-2", "generate-1", "prepare-1"]
     results = [StageResult.model_validate_json((fresh.folder / one / "result.json").read_text()) for one in folders]
     assert [one.reason for one in results] == ["LowYield", "LowYield", "", ""]

@@ -69,10 +69,10 @@ def _apply_stage(status: Status, event: StageEvent) -> Status:
     if state == "Running":
         changes = {"attempt": event.attempt, "started_at": _now()}
     phase = STAGES[name].phase if state == "Running" else status.phase
-    update: JsonObject = {"phase": phase, "stage": name, "progress": "", "message": message}
+    update = {"phase": phase, "stage": name, "progress": "", "message": message}
     if name == "Prepare" and state == "Succeeded":
         estimate = read_stored(PrepareSummary, event.summary or {}).estimate
-        update["estimate"] = None if estimate is None else estimate.to_status()
+        status = status.model_copy(update={"estimate": None if estimate is None else estimate.to_status()})
     return _with_stage(status, name, {**changes, "state": state, "message": message}).model_copy(update=update)
 
 

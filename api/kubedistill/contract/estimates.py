@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kubedistill.chain import StageName
+from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract.hardware import Hardware
 from kubedistill.contract.models import StoredModel
 from kubedistill.contract.stage_job import Pools, Prices
@@ -47,6 +47,14 @@ def add_up(parts: Sequence[StageEstimate]) -> StageEstimate:
         gpu_hours=sum_known([one.gpu_hours for one in running]),
         dollars=sum_known([one.dollars for one in running]),
     )
+
+
+class RunEstimate(StoredModel):
+    """estimate.json in the folder of a run: what each stage was estimated to take before it ran."""
+
+    artifacts: dict[ArtifactName, str]
+    """Keys of the artifacts that were estimated."""
+    stages: list[StageEstimate]
 
 
 class Estimate(StoredModel):

@@ -112,6 +112,17 @@ class StageJob(ContractModel):
         """Return the hardware that a stage runs on."""
         return self.hardware.get(stage, Hardware())
 
+    def hourly_price(self, stage: StageName) -> float | None:
+        """Return the US dollars per hour of all hardware that serves or trains a stage's models; None if not known."""
+        gpus = self.hardware_of(stage).gpus
+        if stage in ("Train", "Evaluate"):
+            return None if self.prices.student is None else self.prices.student * max(1, gpus)
+        for teacher in self.spec.teachers if stage == "Generate" else ():
+            price = self.prices.of_teacher(teacher.name)
+            if teacher.model is not None and price is not None:
+                return price / teacher.model.gpus * gpus if gpus else price
+        return None
+
     @property
     def run_folder(self) -> str:
         """The folder of the run's report and attempts in the store."""

@@ -7,6 +7,7 @@ from pydantic import JsonValue, SerializerFunctionWrapHandler, model_serializer
 from kubedistill.contract.artifacts import Curve, SplitCounts, StudentFigures
 from kubedistill.contract.models import StoredModel
 from kubedistill.contract.summaries import GateVerdict
+from kubedistill.report.usage import StageUsage
 
 SCHEMA_VERSION = 1
 
@@ -244,3 +245,5 @@ class Report(StoredModel):
     provenance: Provenance
     teachers: list[TeacherScores] = []
     """Each of several teachers; empty if there is one, which is an arm."""
+    usage: list[StageUsage] = []
+    """What each stage took in the run that the report is for; empty in the artifact, which several runs may share."""

@@ -1,8 +1,11 @@
 """report.md: the report for a terminal or a pull request."""
 
+from collections.abc import Sequence
+
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
 from kubedistill.report.table import TEACHER_HEADS, headline, table_lines, teacher_rows
+from kubedistill.report.usage import USAGE_HEADS, usage_notes, usage_rows
 from kubedistill.report.words import (
     answers_text,
     control_text,
@@ -49,10 +52,22 @@ def render_markdown(report: Report, *, title: str) -> str:
         *(f"- Serving: {note}" for note in report.provenance.served_defaults),
         *(f"- Cost: {note}" for note in cost_notes(report)),
         "",
+        *_table_of_usage(report),
     ]
     return "\n".join(map(printable_line, lines))
 
 
 def _table_of_teachers(report: Report) -> list[str]:
-    rows = [f"| {' | '.join(row)} |" for row in teacher_rows(report)]
-    return [f"| {' | '.join(TEACHER_HEADS)} |", "|---" * len(TEACHER_HEADS) + "|", *rows, ""] if rows else []
+    return _table(TEACHER_HEADS, teacher_rows(report))
+
+
+def _table_of_usage(report: Report) -> list[str]:
+    """Return the table of what each stage took, with the estimates in parentheses; empty if it is not known."""
+    notes = [f"- Usage: {note}" for note in usage_notes(report.usage)]
+    return [*_table(USAGE_HEADS, usage_rows(report.usage)), *notes, *([""] if notes else [])]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, and an empty one; nothing without rows."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines, ""] if lines else []

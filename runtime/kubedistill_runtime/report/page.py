@@ -9,6 +9,7 @@ from markupsafe import Markup
 from kubedistill.printing import printable
 from kubedistill.report.models import Example, Report
 from kubedistill.report.table import NOT_KNOWN, TEACHER_HEADS, Line, headline, table_lines, teacher_rows
+from kubedistill.report.usage import USAGE_HEADS, usage_notes, usage_rows
 from kubedistill.report.words import (
     DROPPED,
     REJECTED,
@@ -62,6 +63,9 @@ def render_page(report: Report, *, title: str) -> str:
         lines=[*table_lines(report), *_further_lines(report)],
         teacher_heads=TEACHER_HEADS,
         teachers=teacher_rows(report),
+        usage_heads=USAGE_HEADS,
+        usage=usage_rows(report.usage),
+        usage_notes=" ".join(as_sentence(note) for note in usage_notes(report.usage)),
         labels=sorted(report.labels, key=lambda label: label.distilled - label.teacher),
         # Our own plots; matplotlib has escaped their text nodes.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704

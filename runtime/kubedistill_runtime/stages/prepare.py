@@ -38,6 +38,7 @@ from kubedistill_runtime.data_files import data_sources, describe_hub_files, roo
 from kubedistill_runtime.estimate.estimate import estimate_stages
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
+from kubedistill_runtime.report.usage import record_estimate
 from kubedistill_runtime.serving.vllm_check import check_engines
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, publish, read_figures
@@ -108,10 +109,12 @@ def _estimate(context: StageContext) -> Estimate | None:
     """Return what the run will take; None if that cannot be estimated, which ends no run."""
     read = partial(read_rows, context.store, context.keys["rows"])
     try:
-        return estimate_stages(context.job, context.choices, read=read, store=context.store)
+        found = estimate_stages(context.job, context.choices, read=read, store=context.store)
+        record_estimate(context.job, found, keys=context.keys, store=context.store)
     except Exception as error:  # it reads configurations of any form, and nothing depends on it
         log.warning("the run is not estimated", exc_info=error)
         return None
+    return found
 
 
 def _check_request(context: StageContext) -> None:

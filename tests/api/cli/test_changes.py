@@ -186,10 +186,9 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
 
 
 def test_the_picture_has_what_the_run_was_estimated_to_take(job: Callable[..., Job]) -> None:
-    estimate = {"seconds": 95.4, "gpuHours": 0.5, "stages": [{"name": "Train"}]}
     for reused, shown in ((False, True), (True, False)):
-        stages = [{"name": "Train", "reused": reused}]
-        found = job("Training", stage("Running"), estimate={**estimate, "stages": stages})
+        estimate = {"seconds": 95.4, "gpuHours": 0.5, "stages": [{"name": "Train", "reused": reused}]}
+        found = job("Training", stage("Running"), estimate=estimate)
         console = Terminal(width=80, no_color=True)
         with console.capture() as captured:
             console.print(picture(found, now=datetime(2026, 11, 25, tzinfo=UTC)))
