@@ -13,4 +13,4 @@ def check_store(job: StageJob, *, store: Store) -> None:
     """
     artifacts = [artifact_folder(name, "") for stage in STAGES.values() for name in stage.makes]
     made = [artifact_folder(name, job.artifacts.get(name, "")) for name in STAGES[job.stage].makes]
-    store.probe("", "digests", "rows", job.attempt_folder, *artifacts, *made)
+    store.probe("", "digests", "rows", "speeds", job.attempt_folder, *artifacts, *made)

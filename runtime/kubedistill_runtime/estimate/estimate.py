@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import Hardware, StageJob
@@ -14,17 +15,20 @@ from kubedistill_runtime.checks.input import assemble, check_enough, read_split
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.data_files import data_sources
 from kubedistill_runtime.estimate.accelerators import (
+    CPU_CORE,
     DECODE_SHARE,
     PREFILL_SHARE,
     TRAINING_SHARE,
     find_accelerator,
 )
+from kubedistill_runtime.estimate.measured import Speeds, find_speeds, scale_generation, scale_training
 from kubedistill_runtime.estimate.speed import Engine, generation_seconds, training_seconds
 from kubedistill_runtime.estimate.workload import Workload, find_workload
 from kubedistill_runtime.fit.serving import Precision
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import SPLITS, Record, Split
+from kubedistill_runtime.speeds import GenerationSpeed, count_copies
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.served import ServedTeacher
@@ -51,6 +55,7 @@ class _Job:
     job: StageJob
     choices: Choices
     workload: Workload
+    speeds: Speeds
     store: Store
 
     def is_made(self, stage: StageName) -> bool:
@@ -81,7 +86,7 @@ def estimate_stages(
         reused = [StageEstimate(stage=stage, reused=True) for stage in _STAGES]
         return Estimate(stages=reused, disk_bytes=0, download_bytes=0, assumptions=[])
     workload = find_workload({split: read(split) for split in SPLITS}, spec=job.spec, chat=_chat_of(choices))
-    of = _Job(job, choices, workload, store)
+    of = _Job(job, choices, workload, find_speeds(job, choices, store=store), store)
     stages = [_generate(of), _train(of), _evaluate(of)]
     return Estimate(
         stages=stages,
@@ -116,11 +121,17 @@ def _teacher(teacher: Teacher, *, of: _Job) -> StageEstimate:
     tokens = round(answers * work.answer_tokens)
     if not isinstance(teacher, ServedTeacher):
         return _endpoint(of.job.spec.teachers[of.choices.teachers.index(teacher)].endpoint, tokens, answers, work)
-    hardware, copies, devices = teacher.hardware, 1, 1
-    if hardware.has_gpus:
-        copies, devices = max(1, hardware.gpus // teacher.spec.gpus), teacher.spec.gpus
+    hardware = teacher.hardware
+    copies = count_copies(hardware, gpus=teacher.spec.gpus)
     seconds = _answer_seconds(
-        teacher.model, teacher.precision, work, answers=answers, hardware=hardware, devices=devices, copies=copies
+        teacher.model,
+        teacher.precision,
+        work,
+        answers=answers,
+        hardware=hardware,
+        devices=teacher.spec.gpus if hardware.has_gpus else 1,
+        copies=copies,
+        speed=of.speeds.teachers.get(teacher.name),
     )
     price = of.job.prices.of_teacher(teacher.name)
     return _held("Generate", tokens, seconds, hardware, price=None if price is None else price * copies)
@@ -141,15 +152,16 @@ def _train(of: _Job) -> StageEstimate:
         return StageEstimate(stage="Train", reused=True)
     training, work = of.job.spec.training, of.workload
     hardware, workers = of.job.hardware_of("Train"), of.job.spec.student.resources.workers
-    per_sample = min(of.choices.max_length, work.prompt_tokens + work.answer_tokens) * _PADDING
+    per_sample = min(of.choices.max_length, work.prompt_tokens + work.answer_tokens)
     samples = work.train * training.epochs
     if training.max_steps is not None:
         samples = min(samples, training.max_steps * training.global_batch_size)
     accelerator, seconds = find_accelerator(hardware), None
-    if accelerator is not None:
-        seconds = training_seconds(
-            of.choices.student, tokens=samples * per_sample, workers=workers, accelerator=accelerator
-        )
+    if of.speeds.training is not None:
+        seconds = scale_training(of.speeds.training, tokens=samples * per_sample)
+    elif accelerator is not None:
+        padded = samples * per_sample * _PADDING
+        seconds = training_seconds(of.choices.student, tokens=padded, workers=workers, accelerator=accelerator)
     price = of.job.prices.student
     price = None if price is None else price * max(1, hardware.gpus)
     return _held("Train", round(samples * work.answer_tokens), seconds, hardware, price=price)
@@ -159,8 +171,14 @@ def _evaluate(of: _Job) -> StageEstimate:
     if of.is_made("Evaluate"):
         return StageEstimate(stage="Evaluate", reused=True)
     work, student, hardware = of.workload, of.choices.student, of.choices.student_hardware
-    once = _answer_seconds(student, Precision(of.choices.student_dtype), work, answers=work.tested, hardware=hardware)
-    seconds = None if once is None else 2 * once
+    seconds = _answer_seconds(  # both students answer in one engine
+        student,
+        Precision(of.choices.student_dtype),
+        work,
+        answers=2 * work.tested,
+        hardware=hardware,
+        speed=of.speeds.student,
+    )
     tokens = round(2 * work.tested * work.answer_tokens)
     return _held("Evaluate", tokens, seconds, hardware, price=of.job.prices.student)
 
@@ -172,14 +190,18 @@ def _answer_seconds(
     *,
     answers: int,
     hardware: Hardware,
+    speed: GenerationSpeed | None,
     devices: int = 1,
     copies: int = 1,
 ) -> float | None:
     """Return the seconds in which copies of a model start and answer, each on some devices; None if not known."""
     accelerator = find_accelerator(hardware)
+    generate = generation_seconds
+    if speed is not None:  # of an unknown device, the proportions of its operations and bandwidth are enough
+        generate, accelerator = partial(scale_generation, speed), accelerator or CPU_CORE
     if accelerator is None:
         return None
-    return _start_seconds(model, hardware) + generation_seconds(
+    return _start_seconds(model, hardware) + generate(
         Engine(model, precision, devices, accelerator),
         answers=answers,
         prompt_tokens=work.prompt_tokens,
@@ -230,6 +252,7 @@ def _disk_bytes(of: _Job) -> int:
 
 def _assumptions(of: _Job, stages: list[StageEstimate]) -> list[str]:
     notes = ["waiting for nodes, downloads, images, Prepare, Curate and Export take no time here"]
+    notes += of.speeds.describe()
     if any(one.has_gpus for one in of.job.hardware.values()):
         notes += [
             f"GPUs reach {PREFILL_SHARE:.0%} of their operations in prompts, {DECODE_SHARE:.0%} of their bandwidth in "
@@ -238,7 +261,8 @@ def _assumptions(of: _Job, stages: list[StageEstimate]) -> list[str]:
         ]
     else:
         notes.append("engines and training use one core of a processor with AVX-512")
-    unknown = {one.accelerator for one in of.job.hardware.values() if find_accelerator(one) is None}
+    untimed = [of.job.hardware_of(one.stage) for one in stages if one.seconds is None and not one.reused]
+    unknown = {one.accelerator for one in untimed if find_accelerator(one) is None}
     notes += [f"the speed of {name} is not known, so its time is not estimated" for name in sorted(unknown)]
     if any(one.dollars is None and not one.reused for one in stages):
         notes.append("dollars are not known without prices of the pools or of the endpoint")

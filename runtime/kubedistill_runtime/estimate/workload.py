@@ -46,16 +46,18 @@ def find_workload(splits: Mapping[Split, Sequence[Record]], *, spec: Spec, chat:
             for name in route(record, teachers=spec.teachers, routing=spec.generation.routing):
                 asked[name] += len(open_turns(record)) * times
     known = [*splits["test"], *splits["train"]]
+    prompt_tokens = _mean([_prompt_tokens(record, chat=chat) for record in known[:_SAMPLE]])
     answer_tokens, assumption = _answer_tokens(known, spec=spec, chat=chat)
-    read = "tokenizer" if chat is not None else f"size in bytes, {_BYTES_PER_TOKEN} per token"
+    read = "tokenizer" if chat is not None else f"size in bytes ({_BYTES_PER_TOKEN} per token)"
     return Workload(
         train=sum(len(open_turns(record)) for record in splits["train"]) * max(1, samples),
         asked=dict(asked),
         tested=sum(len(open_turns(record)) for record in splits["test"]),
-        prompt_tokens=_mean([_prompt_tokens(record, chat=chat) for record in known[:_SAMPLE]]),
+        prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
         assumptions=(
-            f"prompts are as long as the first prompts of up to {_SAMPLE} records (by the {read})",
+            f"prompts are as long as the first prompts of up to {_SAMPLE} records, by the {read}: "
+            f"{prompt_tokens:.0f} tokens",
             assumption,
         ),
     )

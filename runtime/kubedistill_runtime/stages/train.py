@@ -1,16 +1,23 @@
 """Train: train the student on the samples."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import TrainSummary
 from kubedistill_runtime.checks.yields import check_distributions
+from kubedistill_runtime.estimate.measured import training_key
+from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.downloads import materialize_for_workers
+from kubedistill_runtime.serving.hardware import describe_processor
+from kubedistill_runtime.speeds import TrainingSpeed, record_training
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import TRAINED, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import remove_states, take_claim
+from kubedistill_runtime.training.sample_store import open_samples
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
 
@@ -48,12 +55,8 @@ def _train(context: StageContext) -> TrainedFigures:
     if needs_ray(workers, gpus):
         context.engines.start_ray()
     materialize_for_workers(choices.student, report=partial(context.progress.downloading, choices.student.source))
-
-    def report(step: int, steps: int, figures: Mapping[str, float]) -> None:
-        context.progress.learned()
-        context.progress.working(done=step, total=steps, unit="steps", figures=figures)
-
-    return train_on_workers(
+    pace = _Pace(context.progress)
+    trained = train_on_workers(
         Assignment(
             student=choices.student,
             training=training,
@@ -68,5 +71,39 @@ def _train(context: StageContext) -> TrainedFigures:
         ),
         workers=workers,
         gpus=gpus,
-        report=report,
+        report=pace.report,
     )
+    _record_speed(context, pace)
+    return trained
+
+
+@dataclass(slots=True)
+class _Pace:
+    """The steps between the first report and the last one, and their time."""
+
+    progress: Progress
+    first: tuple[int, float] | None = None
+    last: tuple[int, float] = (0, 0.0)
+
+    def report(self, step: int, steps: int, figures: Mapping[str, float]) -> None:
+        """Report the progress of training."""
+        self.last = (step, time.monotonic())
+        self.first = self.first or self.last
+        self.progress.learned()
+        self.progress.working(done=step, total=steps, unit="steps", figures=figures)
+
+
+def _record_speed(context: StageContext, pace: _Pace) -> None:
+    """Store how fast the student was trained, for estimates of later jobs."""
+    if pace.first is None:
+        return
+    job, choices, steps = context.job, context.choices, pace.last[0] - pace.first[0]
+    hardware, training = job.hardware_of("Train"), job.spec.training
+    samples = open_samples(context.store, artifact_folder("samples", choices.keys["samples"]), "train")
+    speed = TrainingSpeed(
+        samples=steps * training.global_batch_size,
+        sample_tokens=samples.mean_length,
+        seconds=pace.last[1] - pace.first[1],
+        hardware=hardware.accelerator if hardware.has_gpus else describe_processor(),
+    )
+    record_training(context.store, training_key(job, choices), speed, steps=steps)

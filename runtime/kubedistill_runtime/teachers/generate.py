@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from statistics import mean
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StoredModel
@@ -12,9 +13,10 @@ from kubedistill.errors import InvalidManifest, LowYield
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import Message
+from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Engine, OpenEngine, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
+from kubedistill_runtime.speeds import GenerationSpeed, count_copies, record_generation, serving_key
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import answer_rows, collect_answers
 from kubedistill_runtime.teachers.cache import model_key
@@ -25,7 +27,7 @@ from kubedistill_runtime.teachers.requests import (
     Report,
     Request,
     answer_in_turn,
-    count_missing,
+    find_missing,
     plan_rows,
 )
 
@@ -57,7 +59,7 @@ def generate_answers(
     pending = plan_rows(
         requests, key_of=lambda request: model_key(serving, sampling=request.sampling, seed=request.seed), store=store
     )
-    generated = count_missing(pending)
+    missing = find_missing(pending)
     last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
@@ -70,19 +72,24 @@ def generate_answers(
     workload = digest([row.key for row in pending[last].rows[:PROMPTS]])[:16]
     wanted = {one.name: f"rows/{pending[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
     tokens = 0
-    if generated or not all(store.exists(place) for place in wanted.values()):
+    if missing or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
         report = partial(progress.downloading, serving.model.source)
         with open_engine(serving, report=report, worked=progress.generated) as engine:
             engine.start()
+            started = time.monotonic()
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, progress=progress)
+            seconds = time.monotonic() - started
+            prompts = _prompts_of(pending[last], serving=serving, at=at)
+            answers = sum(len(open_turns(row.record)) for row in missing)
+            speed = _speed(answers, prompts, serving=serving, machine=machine, tokens=tokens, seconds=seconds)
+            record_generation(store, serving_key(serving), speed)
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):
-                    prompts = _prompts_of(pending[last], serving=serving, at=at)
                     store.put(wanted[one.name], canonical_json(one.take(engine, prompts).to_values()))
     measured = {name: store.read(place) for name, place in wanted.items()}
     figures = read_stored_json(ServingFigures, measured.pop(own.name))
-    return GenerationResult(pending, figures, tokens, generated, measured)
+    return GenerationResult(pending, figures, tokens, len(missing), measured)
 
 
 def _answer(
@@ -104,6 +111,26 @@ def _answer(
         return answer_rows(part.rows, cache=part.cache, generator=generator, report=report)
 
     return answer_in_turn(requests, pending, answer=answer, progress=progress)
+
+
+def _speed(
+    answers: int,
+    prompts: Sequence[Sequence[int]],
+    *,
+    serving: Serving,
+    machine: Machine,
+    tokens: int,
+    seconds: float,
+) -> GenerationSpeed:
+    """Return the speed at which an engine has generated all tokens of a number of answers."""
+    return GenerationSpeed(
+        answers=answers,
+        prompt_tokens=mean(map(len, prompts)),
+        answer_tokens=tokens / max(1, answers),
+        copies=count_copies(serving.hardware, gpus=serving.gpus),
+        seconds=seconds,
+        hardware=machine.hardware,
+    )
 
 
 def _check_free_of_reasoning(chat: ChatFormat, *, serving: Serving) -> None:

@@ -24,7 +24,7 @@ from kubedistill_runtime.teachers.requests import (
     Report,
     Request,
     answer_in_turn,
-    count_missing,
+    find_missing,
     plan_rows,
 )
 
@@ -89,7 +89,7 @@ class RemoteTeacher:
 
         del job, engines
         pending = plan_rows(requests, key_of=self._model_key, store=store)
-        generated = count_missing(pending)
+        generated = len(find_missing(pending))
         connection, key = self._connection(), self._find_key()
         k = max(request.sampling.k for request in requests.values())
         reader = self._open_reader(k=k) if generated else None

@@ -76,9 +76,10 @@ def plan_rows(requests: Mapping[str, Request], *, key_of: Callable[[Request], st
     return pending
 
 
-def count_missing(pending: Mapping[str, Pending]) -> int:
-    """Count the answers that the cache does not have, each once."""
-    return len({row.key for part in pending.values() for row in missing_rows(part.rows, cache=part.cache)})
+def find_missing(pending: Mapping[str, Pending]) -> list[Row]:
+    """Return the rows whose answers the cache does not have, each once."""
+    missing = (row for part in pending.values() for row in missing_rows(part.rows, cache=part.cache))
+    return list({row.key: row for row in missing}.values())
 
 
 def answer_in_turn(

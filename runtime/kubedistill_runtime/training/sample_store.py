@@ -52,6 +52,12 @@ class SampleStore(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.table) // _COLUMNS
 
+    @property
+    def mean_length(self) -> float:
+        """Mean number of ids of a sample; 0 without samples."""
+        lengths_S = self.table[2::_COLUMNS]
+        return float(lengths_S.mean()) if len(lengths_S) else 0.0
+
     @overload
     def __getitem__(self, place: int) -> Sample: ...
     @overload

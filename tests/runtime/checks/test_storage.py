@@ -77,8 +77,8 @@ def test_a_refusal_names_process_owner_and_mode_and_its_command_ends_it(
 
 
 @pytest.mark.parametrize(
-    "name", ["artifacts", "artifacts/rows", "artifacts/student", "artifacts/student/k", "rows", "digests", "runs",
-             "runs/team-a.support/one"],
+    "name", ["artifacts", "artifacts/rows", "artifacts/student", "artifacts/student/k", "rows", "digests", "speeds",
+             "runs", "runs/team-a.support/one"],
 )  # fmt: skip
 def test_a_folder_of_another_user_is_found_wherever_the_stage_writes(name: str, root: Path) -> None:
     make(root, "0:65532", 0o2775)
