@@ -85,7 +85,7 @@ def test_a_larger_job_is_estimated_by_what_a_smaller_one_took(
     write_records(folder.root / "data" / "train.jsonl", [f"train asks {number}" for number in range(80)])
     more, assumed = stages(folder)
     assert [one.partition(" as fast")[0] for one in assumed] == ["teacher main answers", "the student learns"]
-    assert more["Generate"].seconds == pytest.approx(15 + speeds.teachers["main"].seconds, abs=1), "15 s to start"
+    assert 1 < ((more["Generate"].seconds or 0) - 15) / speeds.teachers["main"].seconds < 10, "15 s are the start"
     again = speeds.training.model_copy(update={"seconds": 1000 * speeds.training.seconds})
     record_training(folder.store, training_key(job, choices), again, steps=30)
     slower, _ = stages(folder)
