@@ -117,7 +117,8 @@ class Pool(Model):
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of its pods, such as nvidia. Absent: the default of the nodes."""
     price_per_gpu_hour: Annotated[float | None, Field(ge=0, le=10_000)] = None
-    """Price of one GPU for one hour in US dollars. Absent: costs are not reported."""
+    """Price of one GPU for one hour in US dollars. Absent: costs are not reported, and spec.budget.dollars is
+    refused."""
     allowed_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=1024)] = ()
     """Namespaces whose jobs may use the pool. Empty: all."""
     max_gpus_per_namespace: Annotated[int | None, Field(ge=1, le=1_000_000)] = None

@@ -146,7 +146,7 @@ class Endpoint(Model):
     max_in_flight: Annotated[int, Field(ge=1, le=1024)] = 16
     """Maximum number of requests at once, 1 to 1,024."""
     prices: TokenPrices | None = None
-    """What the endpoint charges, for the report. Absent: the cost is unknown."""
+    """What the endpoint charges, for the report and for budget.dollars. Absent: the cost is unknown."""
 
     @property
     def source(self) -> str:

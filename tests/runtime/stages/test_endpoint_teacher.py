@@ -54,10 +54,12 @@ def test_text_of_an_endpoint_becomes_samples_without_an_engine(runner: StageRunn
 
 def test_the_same_prompts_are_paid_once(runner: StageRunner, server: EndpointServer) -> None:
     runner.run("Prepare", "Generate")
+    assert runner.said[-1].dollars == pytest.approx(56 * (7 * 2.0 + 3 * 8.0) / 1e6), "7 tokens to read, 3 to write"
     runner.job_folder.set("teachers.0.endpoint.maxInFlight", 2)
     runner.job_folder.set("teachers.0.endpoint.prices.input", 3.0)
     summary = runner.run("Generate").summary
     assert (summary.generated, summary.teacher_tokens, len(server.received)) == (0, 0, 56)
+    assert runner.said[-1].dollars == 0
 
 
 @pytest.mark.parametrize(
