@@ -61,9 +61,11 @@ class LocalEngines:
         """The first one is used by all engines, one after another."""
 
     def warm(self) -> None:
-        """Start the session in the background, if later stages share it; calls that need it wait for it."""
+        """Start the session, and its actor in the background, if later stages share them."""
         if self._ahead:
-            self._starter.submit(self._start_first)
+            with contextlib.suppress(EngineLost):  # the stage that needs it tries again, and fails if that fails
+                self.start_ray()  # imports of the caller would delay it, and with it the actor, which starts for 15 s
+                self._starter.submit(self._replicas[0].actor, gpus=1)
 
     def start_ray(self) -> None:
         """Start a Ray session, unless there is one."""
@@ -167,10 +169,6 @@ class LocalEngines:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None
         self._leftovers.unlink(missing_ok=True)
-
-    def _start_first(self) -> None:
-        self._start_ray()
-        self._replicas[0].actor(gpus=1)
 
     def _start_ray(self) -> None:
         """Start Ray or join the cluster's, with one retry; raises EngineLost with the cause."""
