@@ -5,6 +5,7 @@ consists of never changes, so the store keeps it, and later stages do not ask th
 """
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ from kubedistill_runtime.safetensors_headers import ReadRange, Tensor, parse_ten
 from kubedistill_runtime.storage.store import Store
 
 _CONFIG, _TOKENIZER_FILE, _INDEX = "config.json", "tokenizer.json", "model.safetensors.index.json"
-_OWN_WEIGHTS, _OTHER_FORM = "model*.safetensors", "consolidated*"
+_SINGLE, _OWN_WEIGHTS, _OTHER_FORM = "model.safetensors", "model*.safetensors", "consolidated*"
 """Weights as transformers names them, and the same weights in the form of Mistral's own programs."""
+_SHARD = re.compile(r"(model-)(\d+)(-of-)(\d+)(\.safetensors)")
 _SAVE = "Point it at a folder that transformers' save_pretrained wrote"
 _AGAIN = "Download or save it again"
 _RECORDS = "models"
@@ -250,8 +252,22 @@ def _weight_names(files: Collection[str], index: Mapping[str, Json] | None, *, w
         if missing := [name for name in names if name not in files]:
             raise InvalidModel(f"{where} has no {missing[0]}", at=at, fix=_AGAIN)
         return names
+    if _SINGLE in files:  # next to it, there may be variants, such as model.fp16.safetensors
+        return [_SINGLE]
     weights = _matching(files, [WEIGHTS])
     own = _matching(weights, [_OWN_WEIGHTS]) or [name for name in weights if not fnmatch(name, _OTHER_FORM)]
     if not own:
         raise InvalidModel(f"{where} has no {WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
+    if lost := _missing_shard(own):
+        raise InvalidModel(f"{where} has no {lost}", at=at, fix=_AGAIN)
     return own
+
+
+def _missing_shard(names: Sequence[str]) -> str | None:
+    """Return a file that belongs to the others by their numbers and is not there."""
+    for shard in filter(None, map(_SHARD.fullmatch, names)):
+        start, number, middle, count, end = shard.groups()
+        every = (f"{start}{one:0{len(number)}}{middle}{count}{end}" for one in range(1, int(count) + 1))
+        if missing := next((name for name in every if name not in names), None):
+            return missing
+    return None

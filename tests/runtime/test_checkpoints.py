@@ -107,6 +107,9 @@ FORMS: dict[str, tuple[Callable[[Path], dict[str, bytes]], set[str]]] = {
                         "adapter.safetensors": b"4", "original/params.json": b"{}", "README.md": b"5"},
         {"model.safetensors"},
     ),
+    "variants": (
+        lambda folder: {"model.fp16.safetensors": (folder / "model.safetensors").read_bytes()}, {"model.safetensors"},
+    ),
 }  # fmt: skip
 
 
@@ -285,6 +288,12 @@ REFUSED: dict[str, tuple[Callable[[Repository, Path], None], str]] = {
     "no configuration": (without("config.json"), "config.json"),
     "an empty repository": (lambda repository, _: repository.push({}) and None, "config.json"),
     "a branch that is gone": (lambda repository, _: None, "main"),
+    "a shard without the others, and no index": (
+        lambda repository, folder: repository.push_folder(
+            (folder / "model.safetensors").rename(folder / "model-00001-of-00003.safetensors").parent
+        ) and None,
+        "model-00002-of-00003.safetensors",
+    ),
     "weights that are cut": (
         lambda repository, folder: repository.push_folder(
             folder, **{"model.safetensors": (folder / "model.safetensors").read_bytes()[:-1]}
