@@ -55,13 +55,24 @@ def check_head(language_model: PreTrainedModel) -> None:
 
 
 def load_language_model(model: Model) -> PreTrainedModel:
-    """Load a checkpoint in float32, for training; raises InvalidModel if it or its head is not supported."""
+    """Load a checkpoint in float32, for training.
+
+    Raises InvalidModel if it lacks a weight, which transformers would fill with random numbers, or if it or its head is
+    not supported.
+    """
     try:
-        language_model = AutoModelForCausalLM.from_pretrained(
-            model.path, dtype=torch.float32, trust_remote_code=model.trust_remote_code, attn_implementation="sdpa"
+        language_model, found = AutoModelForCausalLM.from_pretrained(
+            model.path,
+            dtype=torch.float32,
+            trust_remote_code=model.trust_remote_code,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except Exception as error:  # each part of a checkpoint has its own library and errors
         raise cannot_load(model, error, what="checkpoint", at=_AT) from error
+    if missing := sorted(found["missing_keys"]):
+        problem = f"{model.source} lacks {len(missing)} weights, such as {missing[0]}"
+        raise InvalidModel(problem, at=_AT, fix="Download or save it again")
     check_head(language_model)
     return language_model
 

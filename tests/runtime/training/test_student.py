@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from kubedistill.errors import InvalidModel
@@ -112,3 +113,15 @@ def test_broken_checkpoint_is_an_invalid_model(tmp_path: Path, check_message: Ch
     with pytest.raises(InvalidModel) as refused:
         load_language_model(Model("s", tmp_path, "d", 0, {}))
     check_message(refused.value, "spec.student.model.source")
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path: Path, check_message: CheckMessage) -> None:
+    """Transformers fills it with random numbers, and only logs that; a tied head is not stored and not missing."""
+    save_language_model(build("llama", **TIED), tmp_path, dtype=None)
+    weights, lost = load_file(tmp_path / "model.safetensors"), "model.layers.1.mlp.down_proj.weight"
+    assert "lm_head.weight" not in weights
+    del weights[lost]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InvalidModel) as refused:
+        load_language_model(Model("s", tmp_path, "d", 0, {}))
+    check_message(refused.value, "spec.student.model.source", lost)
