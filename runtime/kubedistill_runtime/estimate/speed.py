@@ -15,7 +15,7 @@ from kubedistill_runtime.estimate.accelerators import (
     Accelerator,
 )
 from kubedistill_runtime.fit.cache import cache_bytes
-from kubedistill_runtime.fit.serving import Precision
+from kubedistill_runtime.fit.serving import Precision, weight_bytes
 from kubedistill_runtime.fit.sizes import size_of, text_config
 from kubedistill_runtime.models import Model
 
@@ -52,7 +52,7 @@ def generation_seconds(
         tokens=int(prompt_tokens + answer_tokens / 2),
         element_bytes=engine.precision.cache_bytes,
     )
-    read = engine.model.weights.size(engine.precision.dtype) + at_once * held
+    read = weight_bytes(engine.model, engine.precision) + at_once * held
     step = max(
         read / (engine.accelerator.bandwidth * engine.devices * DECODE_SHARE),
         2 * active * at_once / (operations * PREFILL_SHARE),

@@ -12,6 +12,8 @@ _UTILIZATION = 0.92
 """Share of a GPU's memory that vLLM 0.32 uses (gpu_memory_utilization)."""
 _HALVES = frozenset({"bfloat16", "float16"})
 """vLLM's names of caches of 16 bits; its other names are of at most 8."""
+_EIGHT_BITS = frozenset({"fp8", "fp8_per_tensor", "fp8_per_channel", "fp8_per_block", "mxfp8"})
+"""vLLM's names of quantizations of all layers to one byte per weight, while a checkpoint is loaded."""
 _CONTEXT_BYTES = 3 * 2**29
 """CUDA's context, NCCL's buffers and CUDA graphs: 1.5 GiB, an estimate."""
 _LARGE_GPU = 70 * 2**30
@@ -44,10 +46,11 @@ class ServingMemory:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """The dtype of weights and activations, and that of the cache in vLLM's words; None if it is the same."""
+    """The dtype of weights and activations; in vLLM's words that of the cache, and a quantization; None for neither."""
 
     dtype: str
     cache: str | None = None
+    quantization: str | None = None
 
     @property
     def cache_bytes(self) -> int:
@@ -75,7 +78,7 @@ def request_memory(
 
     `in_flight` is the number of tokens that are computed at the same time.
     """
-    config, dtype = text_config(model.config), precision.dtype
+    config = text_config(model.config)
     cache = cache_bytes(
         config,
         tokens=tokens,
@@ -83,7 +86,21 @@ def request_memory(
         tensor_parallel=split.tensor,
         in_flight=in_flight,
     )
-    return ServingMemory(model.weights.size(dtype) // (split.tensor * split.pipeline), cache // split.pipeline)
+    return ServingMemory(weight_bytes(model, precision) // (split.tensor * split.pipeline), cache // split.pipeline)
+
+
+def weight_bytes(model: Model, precision: Precision) -> int:
+    """Return the bytes of the weights in an engine.
+
+    While vLLM loads a checkpoint of 16 or 32 bits, it quantizes layer by layer, except embedding and head.
+    """
+    size = model.weights.size(precision.dtype)
+    if precision.quantization not in _EIGHT_BITS or model.weights.packed.parameters:
+        return size
+    config = text_config(model.config)
+    tied = model.config.get("tie_word_embeddings") or config.get("tie_word_embeddings")
+    kept = size_of(config, "vocab_size") * hidden_size_of(config) * (1 if tied else 2)
+    return size - max(0, model.parameters - kept) * (DTYPE_BYTES[precision.dtype] - 1)
 
 
 def serving_memory(

@@ -74,7 +74,8 @@ def measure(
     clock: Callable[[], float],
 ) -> ServingFigures:
     """Measure single answers one after another, then many at once; prompts are ids, and the first 256 are used."""
-    watch, precision = Stopwatch(engine, clock=clock), Precision(serving.dtype, serving.kv_cache_dtype)
+    watch = Stopwatch(engine, clock=clock)
+    precision = Precision(serving.dtype, serving.kv_cache_dtype, serving.quantization)
     for prompt in prompts[:_WARM_UP]:
         watch.answer(prompt, sampling=sampling)
     alone = [watch.answer(prompt, sampling=sampling) for prompt in prompts[:_ALONE]]

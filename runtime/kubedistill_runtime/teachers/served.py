@@ -64,8 +64,8 @@ class ServedTeacher:
 
     @property
     def precision(self) -> Precision:
-        """The dtypes of its weights and of its cache."""
-        return Precision(self.dtype, self.spec.kv_cache_dtype)
+        """The precision of its weights and of its cache."""
+        return Precision(self.dtype, self.spec.kv_cache_dtype, self.spec.quantization)
 
     def values(self) -> JsonObject:
         """Return what determines its answers."""

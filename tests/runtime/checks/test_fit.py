@@ -147,6 +147,27 @@ def test_settings_of_the_engine_count(field: str, value: float | str, job_folder
     check(job_folder, teacher=large("Llama 3.1 70B"))
 
 
+def test_weights_that_vllm_quantizes_count_as_quantized(job_folder: JobFolder) -> None:
+    """70.6e9 weights need 141 GB, or with 2.1e9 in embedding and head 72.7 GB, of 92 % of 96 GiB."""
+    length(job_folder, 4096)
+    on(job_folder, generate=gpus(96))
+    with pytest.raises(ModelDoesNotFit):
+        check(job_folder, teacher=large("Llama 3.1 70B"))
+    job_folder.set("teachers.0.model.quantization", "fp8_per_tensor")
+    check(job_folder, teacher=large("Llama 3.1 70B"))
+    on(job_folder, generate=gpus(80))
+    with pytest.raises(ModelDoesNotFit):
+        check(job_folder, teacher=large("Llama 3.1 70B"))
+
+
+def test_a_checkpoint_that_is_quantized_keeps_its_form(job_folder: JobFolder) -> None:
+    length(job_folder, 8192, tensor=8)
+    job_folder.set("teachers.0.model.quantization", "fp8")
+    with pytest.raises(ModelDoesNotFit) as refused:
+        check(on(job_folder, generate=gpus(80)), teacher=large("DeepSeek-V3"))
+    assert "weights 78.4 GiB" in refused.value.problem
+
+
 @pytest.mark.parametrize("dtype", ["Float32", "BFloat16"])
 def test_on_cpus_weights_and_the_cache_of_one_request_count(dtype: str, job_folder: JobFolder) -> None:
     job_folder.set("teachers.0.model.dtype", dtype)
