@@ -9,6 +9,8 @@ from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.placement.layout import lay_out, teachers_pool
 from kubedistill.v1alpha1 import Spec, unpriced_endpoint
 
+_OTHER_LIMIT = "Set budget.gpuHours instead of dollars"
+
 
 def pools_of_models(spec: Spec) -> Pools:
     """Return the pools that serve each model: a stage's own pool takes precedence over its model's."""
@@ -36,9 +38,8 @@ def price_stages(spec: Spec, *, namespace: str, pools: Mapping[str, Pool]) -> di
 
     Raises InvalidManifest if a pool with GPUs or an endpoint has no price, and what lay_out raises.
     """
-    fix = "set budget.gpuHours instead of dollars"
     if at := unpriced_endpoint(spec.teachers):
-        raise InvalidManifest("budget.dollars needs it, and the run was started without", at=at, fix=f"S{fix[1:]}")
+        raise InvalidManifest("budget.dollars needs it, and the run was started without", at=at, fix=_OTHER_LIMIT)
     found = dict.fromkeys(STAGES, 0.0)
     for stage in STAGES:
         layout = lay_out(stage, spec, namespace=namespace, pools=pools, resources=Resources())
@@ -46,7 +47,8 @@ def price_stages(spec: Spec, *, namespace: str, pools: Mapping[str, Pool]) -> di
             price = _price(pools.get(layout.pool or ""), gpus=1)
             if price is None:
                 problem = f'{stage} uses GPUs of pool "{layout.pool}", which has no pricePerGpuHour'
-                raise InvalidManifest(problem, at="spec.budget.dollars", fix=f"Ask the platform team for it, or {fix}")
+                fix = f"{_OTHER_LIMIT}, or ask the platform team for the price"
+                raise InvalidManifest(problem, at="spec.budget.dollars", fix=fix)
             found[stage] = price
     return found
 
