@@ -47,7 +47,8 @@ def run_stage(
         outcome = reuse_made(job, store=store) or _make(job, store=store, progress=progress, engines=engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
-            current = AttemptUsage(progress.seconds(), progress.gpu_seconds()) if job.stage == "Evaluate" else None
+            until_now = AttemptUsage(progress.seconds(), progress.gpu_seconds(), progress.idle_gpu_seconds())
+            current = until_now if job.stage == "Evaluate" else None
             place_report(job, artifact=artifact_folder("report", report.key), store=store, current=current)
         result = StageResult(
             driver=driver,

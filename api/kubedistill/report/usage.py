@@ -5,7 +5,7 @@ from kubedistill.contract.estimates import StageEstimate
 from kubedistill.contract.models import StoredModel
 from kubedistill.report.estimates import duration_text
 
-USAGE_HEADS = ("stage", "time", "GPU hours", "dollars", "tokens")
+USAGE_HEADS = ("stage", "time", "GPU hours", "idle GPU hours", "dollars", "tokens")
 """The heads of the table; the estimates are in parentheses."""
 
 
@@ -14,6 +14,8 @@ class Usage(StoredModel):
 
     seconds: float
     gpu_hours: float
+    idle_gpu_hours: float = 0.0
+    """The part of gpu_hours in which nothing was generated or learned for 10 s or longer."""
     dollars: float | None = None
     """Null without prices."""
     tokens: int | None = None
@@ -50,12 +52,13 @@ def usage_notes(usage: list[StageUsage]) -> list[str]:
 
 def _row(one: StageUsage, estimated: StageEstimate) -> tuple[str, ...]:
     if one.actual is None:
-        return (one.stage, "reused", "", "", "")
+        return (one.stage, "reused", *[""] * (len(USAGE_HEADS) - 2))
     actual = one.actual
     return (
         one.stage,
         _cell(duration_text(actual.seconds), None if estimated.seconds is None else duration_text(estimated.seconds)),
         _cell(f"{actual.gpu_hours:,.1f}", _known("{:,.1f}", estimated.gpu_hours)),
+        f"{actual.idle_gpu_hours:,.1f}",
         _cell(_known("${:,.2f}", actual.dollars), _known("${:,.2f}", estimated.dollars)),
         _cell(_known("{:,}", actual.tokens), f"{estimated.tokens:,}" if estimated.tokens else None),
     )

@@ -25,6 +25,8 @@ class AttemptUsage:
 
     seconds: float
     gpu_seconds: float
+    idle_gpu_seconds: float = 0.0
+    """The part of gpu_seconds in which nothing was generated or learned for 10 s or longer."""
     tokens: int = 0
     """Tokens that the teachers generated."""
     dollars: float = 0.0
@@ -79,10 +81,10 @@ def _usage(
     known = [one for one in spent if one is not None]
     if not known:
         return StageUsage(stage=stage, estimated=estimated)
-    seconds, gpu_seconds = sum(one.seconds for one in known), sum(one.gpu_seconds for one in known)
     actual = Usage(
-        seconds=round(seconds, 3),
-        gpu_hours=gpu_seconds / _HOUR,
+        seconds=round(sum(one.seconds for one in known), 3),
+        gpu_hours=sum(one.gpu_seconds for one in known) / _HOUR,
+        idle_gpu_hours=sum(one.idle_gpu_seconds for one in known) / _HOUR,
         dollars=_dollars(job, stage, known),
         tokens=_tokens(stage, known, report=report),
         lost=len(spent) - len(known),
@@ -136,7 +138,9 @@ def _spent(result: StageResult, *, stage: StageName) -> AttemptUsage | None:
         tokens = result.read_summary(GenerateSummary).teacher_tokens if stage == "Generate" else 0
     except ValueError:
         return None
-    return AttemptUsage(max(0.0, seconds.total_seconds()), result.gpu_seconds, tokens, result.dollars)
+    return AttemptUsage(
+        max(0.0, seconds.total_seconds()), result.gpu_seconds, result.idle_gpu_seconds, tokens, result.dollars
+    )
 
 
 def _dollars(job: StageJob, stage: StageName, spent: list[AttemptUsage]) -> float | None:

@@ -55,10 +55,11 @@ def usage_of(job: StageJob, report: Report, folder: JobFolder, *, current: Attem
 def test_all_attempts_of_the_run_count(job: StageJob, report: Report, job_folder: JobFolder) -> None:
     attempt(job_folder, "Generate", 1, seconds=60, gpu_seconds=100, outcome="Stopped", summary={})
     attempt(job_folder, "Generate", 2, seconds=None)
-    attempt(job_folder, "Generate", 10, seconds=120, gpu_seconds=3500)
+    attempt(job_folder, "Generate", 10, seconds=120, gpu_seconds=3500, idle_gpu_seconds=900)
     found = usage_of(job, report, job_folder)
     generate = found["Generate"].actual
-    assert generate == Usage(seconds=180, gpu_hours=1.0, dollars=4.0, tokens=50, lost=1), "an H100 costs 4 an hour"
+    expected = Usage(seconds=180, gpu_hours=1.0, idle_gpu_hours=0.25, dollars=4.0, tokens=50, lost=1)
+    assert generate == expected, "an H100 costs 4 an hour"
     assert found["Evaluate"].actual == Usage(seconds=30, gpu_hours=20 / 3600, dollars=3 * 20 / 3600)
     assert [one for one in found if not found[one].is_over] == ["Evaluate"]
     assert [one for one in found if found[one].actual is None] == ["Prepare", "Curate", "Train"]
@@ -130,7 +131,7 @@ SHOWN = [
     StageUsage(
         stage="Generate",
         estimated=StageEstimate(stage="Generate", tokens=12_800, seconds=3600, gpu_hours=2.0, dollars=8.0),
-        actual=Usage(seconds=7505, gpu_hours=4.17, dollars=16.68, tokens=9_312, lost=2),
+        actual=Usage(seconds=7505, gpu_hours=4.17, idle_gpu_hours=0.5, dollars=16.68, tokens=9_312, lost=2),
     ),
     StageUsage(stage="Train", estimated=StageEstimate(stage="Train", reused=True)),
     StageUsage(stage="Evaluate", actual=Usage(seconds=61, gpu_hours=0.02), is_over=False),
@@ -140,12 +141,12 @@ SHOWN = [
 def test_the_report_has_a_table_with_estimates_in_parentheses() -> None:
     report = made.make_report().model_copy(update={"usage": SHOWN})
     lines = render_markdown(report, title="j").splitlines()
-    place = lines.index("| stage | time | GPU hours | dollars | tokens |")
+    place = lines.index("| stage | time | GPU hours | idle GPU hours | dollars | tokens |")
     assert lines[place + 2 :] == [
-        "| Prepare | 4 s | 0.0 | - | - |",
-        "| Generate | 2 h 5 min (1 h 0 min) | 4.2 (2.0) | $16.68 ($8.00) | 9,312 (12,800) |",
-        "| Train | reused |  |  |  |",
-        "| Evaluate | 1 min 1 s | 0.0 | - | - |",
+        "| Prepare | 4 s | 0.0 | 0.0 | - | - |",
+        "| Generate | 2 h 5 min (1 h 0 min) | 4.2 (2.0) | 0.5 | $16.68 ($8.00) | 9,312 (12,800) |",
+        "| Train | reused |  |  |  |  |",
+        "| Evaluate | 1 min 1 s | 0.0 | 0.0 | - | - |",
         "",
         "- Usage: the time of Evaluate is that until this report was written",
         "- Usage: attempts at Generate that left no result and do not count: 2",
