@@ -14,6 +14,7 @@ from kubedistill_runtime.serving.batch_engine import Advance, Replies
 from kubedistill_runtime.serving.engine import Completion, Sampling
 from kubedistill_runtime.serving.processes import guard_children
 from kubedistill_runtime.serving.vllm_requests import make_completion, sampling_parameters
+from kubedistill_runtime.serving.written_errors import WrittenErrors
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -34,12 +35,15 @@ class _Batch:
     ended: Event = field(default_factory=Event)
     """Set when every request has its reply, or one has failed."""
     requests: "list[Future[None]]" = field(default_factory=list)
+    error: Exception | None = None
+    """That of the request that has failed."""
 
 
 class AsyncEngine:
     """A BatchEngine on `AsyncLLM`; methods may be called by several threads.
 
-    vLLM's own process runs the steps. If it dies, this process ends too, so that whoever waits learns of it.
+    vLLM's own process runs the steps. If it dies, this process ends too, so that whoever waits learns of it; but if it
+    dies of an error before the first reply, it refuses the model, and the error is raised.
     """
 
     def __init__(self, arguments: "AsyncEngineArgs", *, stop_ids: Sequence[int]) -> None:
@@ -48,7 +52,8 @@ class AsyncEngine:
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="async-engine", daemon=True).start()
         self._generated = 0
-        self._llm: AsyncLLM = self._submit(_make(arguments)).result()
+        self._has_answered, self._written = False, WrittenErrors()
+        self._llm: AsyncLLM = self._open(arguments)
         self._count_tokens()
         self._guard = guard_children()
 
@@ -68,10 +73,9 @@ class AsyncEngine:
         begun = self._batches[batch]
         if begun.ended.wait(seconds):
             del self._batches[batch]
-            for request in begun.requests:
-                if request.done() and (error := request.exception()) is not None:
-                    self._cancel(begun)
-                    raise error
+            if begun.error is not None:
+                self._cancel(begun)
+                raise begun.error
         return begun.replies.advance(generated=self._generated)
 
     def abort(self, batch: int) -> None:
@@ -89,6 +93,15 @@ class AsyncEngine:
         self._guard.kill()
         self._guard.wait()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _open(self, arguments: "AsyncEngineArgs") -> "AsyncLLM":
+        """Start vLLM; an error of its own process becomes the cause of the error that it raises here."""
+        try:
+            return self._submit(_make(arguments)).result()
+        except RuntimeError as error:
+            if error.__cause__ is None and (cause := self._written.last()) is not None:
+                raise error from cause
+            raise
 
     def _count_tokens(self) -> None:
         """Count what each step of the engine generates, of which a request reports nothing before its end.
@@ -119,13 +132,17 @@ class AsyncEngine:
 
         try:
             batch.replies.add(place, await reply)
-        except EngineDeadError:
-            log.exception("the engine's process died")
-            os._exit(1)  # an actor that only raised would live on with a dead engine
-        except Exception:
-            batch.ended.set()
-            raise
-        if batch.replies.complete:
+            self._has_answered = True
+        except EngineDeadError as error:
+            cause = None if self._has_answered else self._written.last()
+            if cause is None:
+                log.exception("the engine's process died")
+                os._exit(1)  # an actor that only raised would live on with a dead engine
+            error.__cause__ = cause
+            batch.error = error
+        except Exception as error:  # of the request: whoever advances the batch raises it
+            batch.error = error
+        if batch.error is not None or batch.replies.complete:
             batch.ended.set()
 
     async def _reply(self, name: str, prompt: list[int], parameters: "SamplingParams", *, k: int) -> Completion:

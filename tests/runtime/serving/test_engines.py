@@ -1,13 +1,15 @@
 """Both real engines, for one batch at a time and for several: the same replies, and the same behavior when one dies."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import psutil
 import pytest
 
-from kubedistill.errors import EngineLost, Stopped
+from kubedistill.errors import EngineLost, InvalidModel, Stopped
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
 from kubedistill_runtime.checkpoints import find_model
 from kubedistill_runtime.models import Model
@@ -153,3 +155,34 @@ def test_a_killed_actor_leaves_no_process_behind(engine: Engine, engines: LocalE
     actor.kill()
     _, alive = psutil.wait_procs(started, timeout=30)
     assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_an_engine_that_fails_at_its_first_token_refuses_the_model_with_the_cause(
+    engine: Engine, engines: LocalEngines, tmp_path: Path
+) -> None:
+    folder = save_with_head_size_20(tmp_path / "model")
+    model = find_model(str(folder), trust_remote_code=False, data_root=folder, store=Store(tmp_path), at="student")
+    serving = Serving(model, max_model_len=128, lanes=engine.lanes, at="student")
+    with engines.open(serving) as refused, pytest.raises(InvalidModel) as caught:
+        refused.start()
+    assert "Unsupported CPU attention configuration: head_dim=20" in caught.value.problem
+    engine.start()  # the process lives, and its next engine starts
+
+
+def save_with_head_size_20(folder: Path) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shutil.copytree(QUICKSTART / "student", folder)
+    config = LlamaConfig(
+        vocab_size=1024,
+        hidden_size=60,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        num_key_value_heads=1,
+        head_dim=20,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
