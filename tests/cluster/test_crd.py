@@ -72,6 +72,7 @@ def test_columns_are_printed(api: Api, namespace: str) -> None:
         "attempt": 2,
         "eta": "3m",
         "gpuHours": "1.5",
+        "dollars": "4.80",
         "message": "step 5 of 10",
     }
     api.patch(JOB, "shown", {"status": status}, namespace=namespace, subresource="status")
@@ -96,6 +97,7 @@ def test_columns_are_printed(api: Api, namespace: str) -> None:
         "STUDENT": "student",
         "ETA": "3m",
         "GPU-HOURS": "1.5",
+        "DOLLARS": "4.80",
         "MESSAGE": "step 5 of 10",
     }
 
