@@ -25,13 +25,13 @@ from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.evaluation.arms import parse_replies
 from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.statistics import Scores
-from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.artifacts import find, publish, read_figures, trained_folder
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.student_format import student_serving
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.batches import collect_answers
 from kubedistill_runtime.teachers.cache import AnswerCache, make_rows, model_key

@@ -1,8 +1,9 @@
-"""The student's format: the length at which it is served, and the rendering of answers for it."""
+"""The student's format: the settings with which it is served, and the rendering of answers for it."""
 
-from kubedistill_runtime.chat import load_chat_format, load_stop_ids
+from kubedistill_runtime.chat import date_for, load_chat_format, load_stop_ids
 from kubedistill_runtime.choices import STUDENT_AT, Choices
-from kubedistill_runtime.models import original_positions
+from kubedistill_runtime.models import Model, original_positions
+from kubedistill_runtime.serving.engine import Serving
 from kubedistill_runtime.training.rendering import Rendering
 
 
@@ -16,6 +17,19 @@ def student_context(choices: Choices) -> int:
     longest = min(choices.max_model_len, positions)
     original = original_positions(choices.student.config)
     return min(longest, original) if original and choices.max_length <= original else longest
+
+
+def student_serving(model: Model, *, choices: Choices) -> Serving:
+    """Return the settings of a student's engine."""
+    return Serving(
+        model=model,
+        max_model_len=student_context(choices),
+        dtype=choices.student_dtype,
+        hardware=choices.student_hardware,
+        stop_ids=load_stop_ids(model),
+        at=STUDENT_AT,
+        date=date_for(model, choices.date),
+    )
 
 
 def make_rendering(choices: Choices) -> Rendering:

@@ -4,6 +4,7 @@ from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.serving.engine import Serving
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.student_format import student_serving
 from kubedistill_runtime.teachers.served import ServedTeacher
 
 
@@ -14,7 +15,5 @@ def engines_on_gpus(choices: Choices, *, store: Store) -> list[Serving]:
     constraint = choices.judge_sampling.constraint
     engines = [teacher.serving(k=choices.k, constraint=constraint) for teacher in teachers]
     if choices.student_hardware.has_gpus and not find(store, "report", choices.keys["report"]).complete:
-        from kubedistill_runtime.evaluation.students import student_serving
-
         engines.append(student_serving(choices.student, choices=choices))
     return [engine for engine in engines if engine.hardware.has_gpus]

@@ -7,9 +7,9 @@ from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.estimate.speed import Engine, generation_seconds
-from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.speeds import GenerationSpeed, TrainingSpeed, read_speed, serving_key
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.student_format import student_serving
 from kubedistill_runtime.teachers.served import ServedTeacher
 
 

@@ -11,7 +11,6 @@ from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.report.models import LatencyControl
 from kubedistill.stored import read_stored_json
-from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.choices import STUDENT_AT, Choices
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.figures import figures_of
@@ -27,11 +26,11 @@ from kubedistill_runtime.serving.alternation import (
     alternate,
     same_architecture,
 )
-from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
+from kubedistill_runtime.serving.engine import Engine, Engines, Sampling
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.serving.shared_engine import SharedEngine
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.student_format import student_context
+from kubedistill_runtime.student_format import student_serving
 from kubedistill_runtime.teachers.generate import Measurement, generate_answers
 from kubedistill_runtime.teachers.requests import GenerationResult, Request
 
@@ -110,19 +109,6 @@ def compare_students(
         distilled.figures,
         timed.control if timed else None,
         untimed,
-    )
-
-
-def student_serving(model: Model, *, choices: Choices) -> Serving:
-    """Return the settings of a student's engine."""
-    return Serving(
-        model=model,
-        max_model_len=student_context(choices),
-        dtype=choices.student_dtype,
-        hardware=choices.student_hardware,
-        stop_ids=load_stop_ids(model),
-        at=STUDENT_AT,
-        date=date_for(model, choices.date),
     )
 
 

@@ -18,7 +18,6 @@ from kubedistill.manifest.settings_file import load_settings
 from kubedistill.placement.hardware import find_hardware
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.choices import choose, find_student, find_teachers
-from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.arguments import engine_arguments
 from kubedistill_runtime.serving.declared_gpus import compute_capability
@@ -26,6 +25,7 @@ from kubedistill_runtime.serving.engine import Serving
 from kubedistill_runtime.serving.precision import serving_dtype
 from kubedistill_runtime.serving.vllm_check import COMMAND, VllmReply, VllmWorker, check_engines, refusal_error
 from kubedistill_runtime.serving.vllm_check_worker import main
+from kubedistill_runtime.student_format import student_serving
 from kubedistill_runtime.teachers.served import ServedTeacher
 from support.config_models import CONFIGS, write_config_model
 from support.messages import CheckMessage
