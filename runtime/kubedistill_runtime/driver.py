@@ -47,7 +47,8 @@ def run_stage(
         outcome = reuse_made(job, store=store) or _make(job, store=store, progress=progress, engines=engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
-            until_now = AttemptUsage(progress.seconds(), progress.gpu_seconds(), progress.idle_gpu_seconds())
+            spent = progress.spent()
+            until_now = AttemptUsage(progress.seconds(), spent.gpu_seconds, spent.idle_gpu_seconds)
             current = until_now if job.stage == "Evaluate" else None
             place_report(job, artifact=artifact_folder("report", report.key), store=store, current=current)
         result = StageResult(
@@ -70,12 +71,7 @@ def run_stage(
             or _UnexpectedError(name_cause(caught), at=job.stage, fix="The traceback is in driver.log")
         )
         result = _failure(error, driver=driver, started=started)
-    used = {
-        "gpu_seconds": progress.gpu_seconds(),
-        "idle_gpu_seconds": progress.idle_gpu_seconds(),
-        "dollars": progress.dollars,
-    }
-    result = result.model_copy(update=used)
+    result = progress.spent().add_to(result)
     log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)

@@ -29,7 +29,7 @@ from kubedistill_runtime.serving.local_hardware import Gpu, find_gpus, find_loca
 from kubedistill_runtime.serving.processes import reap_leftovers
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.spending import Meter
-from kubedistill_runtime.storage.artifacts import find, read_figures
+from kubedistill_runtime.storage.artifacts import are_complete, read_figures
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
@@ -157,7 +157,7 @@ def _advance(
 
     Raises BudgetSpent instead of beginning it, and once it has stopped because of that.
     """
-    if stage.name != "Prepare" and _complete(run.store, keys, stage.makes):
+    if stage.name != "Prepare" and are_complete(run.store, stage.makes, keys=keys):
         emit(StageEvent(stage=stage.name, state="Skipped"))
         return
     meter.check()
@@ -188,10 +188,6 @@ def _advance(
         raise error
     for note in result.read_summary(PrepareSummary).notes if stage.name == "Prepare" else ():
         emit(NoteEvent(message=note))
-
-
-def _complete(store: Store, keys: Mapping[ArtifactName, str], names: tuple[ArtifactName, ...]) -> bool:
-    return all(find(store, name, keys[name]).complete for name in names)
 
 
 def _passed(store: Store, keys: Mapping[ArtifactName, str]) -> bool:

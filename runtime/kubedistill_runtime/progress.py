@@ -11,6 +11,7 @@ from typing import Literal
 from kubedistill.contract import StageProgress
 from kubedistill.errors import Stopped
 from kubedistill_runtime.gpu_usage import GpuUsage
+from kubedistill_runtime.spending import Spent
 
 State = Literal["Loading", "Working", "Stopping"]
 
@@ -24,7 +25,7 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     gpus: Callable[[], int | None] = lambda: None
     """Return the number of GPUs that are reserved for this driver; None if that is not known."""
-    dollars: float = field(default=0.0, init=False)
+    _dollars: float = field(default=0.0, init=False)
     """US dollars that endpoints have charged since the attempt started."""
     _usage: GpuUsage = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -47,13 +48,9 @@ class Progress:
         """Return the seconds since the attempt started."""
         return self.clock() - self._started
 
-    def gpu_seconds(self) -> float:
-        """Return the GPU-seconds since the attempt started, by the GPUs at each report so far."""
-        return self._usage.held_seconds()
-
-    def idle_gpu_seconds(self) -> float:
-        """Return the GPU-seconds among them in which nothing was generated or learned for 10 s or longer."""
-        return self._usage.idle_seconds()
+    def spent(self) -> Spent:
+        """Return what was spent since the attempt started, by the GPUs at each report so far."""
+        return Spent(self._usage.held_seconds(), self._dollars, self._usage.idle_seconds())
 
     def generated(self, replica: int, gpus: int) -> None:
         """Note that a replica has made tokens with this number of GPUs; any thread may call it."""
@@ -65,7 +62,7 @@ class Progress:
 
     def charge(self, dollars: float) -> None:
         """Count what an endpoint has charged; the next report has it."""
-        self.dollars += dollars
+        self._dollars += dollars
 
     def loading(self, message: str) -> None:
         """Report what is being loaded, before any work is counted."""
@@ -134,13 +131,7 @@ class Progress:
     def _publish(self, progress: StageProgress) -> None:
         if (gpus := self.gpus()) is not None:
             self._usage.hold(gpus)
-        figures = {
-            "gpu_seconds": self.gpu_seconds(),
-            "idle_gpu_seconds": self.idle_gpu_seconds(),
-            "dollars": self.dollars,
-            "gpus": self._usage.held(),
-        }
-        self.publish(progress.model_copy(update=figures))
+        self.publish(self.spent().add_to(progress.model_copy(update={"gpus": self._usage.held()})))
 
 
 def _stopped() -> Stopped:

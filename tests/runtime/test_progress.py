@@ -42,7 +42,7 @@ def test_gpu_seconds_count_from_the_drivers_begin_once_it_knows_of_gpus() -> Non
     harness.gpus = 2
     assert harness.work(1, seconds=30).gpu_seconds == 60
     harness.gpus, harness.seconds = None, 45  # the session ends before the driver does
-    assert harness.progress.gpu_seconds() == 90
+    assert harness.progress.spent().gpu_seconds == 90
     assert [(said.gpu_seconds, said.gpus) for said in harness.said] == [(0, 0), (60, 2)]
 
 
@@ -55,7 +55,7 @@ def test_gpus_are_idle_until_a_replica_makes_tokens_or_a_step_is_made() -> None:
     harness.seconds = 40
     harness.progress.learned()
     assert harness.work(2, seconds=45).idle_gpu_seconds == (30 + 10) + 40
-    assert harness.progress.idle_gpu_seconds() == 80
+    assert harness.progress.spent().idle_gpu_seconds == 80
 
 
 def test_loading_counts_nothing() -> None:

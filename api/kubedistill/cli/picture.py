@@ -10,7 +10,7 @@ from rich.table import Table
 from kubedistill.cli.changes import describe_attempt, elapsed, ending, opening, short_time
 from kubedistill.client.job import Job
 from kubedistill.printing import printable_line
-from kubedistill.report.estimates import totals_text
+from kubedistill.report.estimates import totals_line
 from kubedistill.stages import percent_done
 from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import StageStatus
@@ -51,7 +51,7 @@ def _estimate(job: Job) -> str:
     found = job.status.estimate
     if found is None or job.is_over or all(one.reused for one in found.stages):
         return ""
-    return f"Estimate: {totals_text(found.seconds, gpu_hours=found.gpu_hours, dollars=found.dollars)}"
+    return totals_line(found.seconds, gpu_hours=found.gpu_hours, dollars=found.dollars)
 
 
 def _stages(job: Job, *, now: datetime) -> Table:

@@ -46,22 +46,13 @@ class GateVerdict(StoredModel):
     """Limits that were not checked, and why."""
 
 
-def _verdict(value: Json | GateVerdict, read: ValidatorFunctionWrapHandler) -> GateVerdict | None:
-    """Read a verdict; return None if it is invalid."""
+def _valid(value: Json | StoredModel, read: ValidatorFunctionWrapHandler) -> StoredModel | None:
+    """Read a part of a summary; return None if it is invalid, so that the rest can be read."""
     try:
-        verdict: GateVerdict = read(value)
+        part: StoredModel = read(value)
     except ValidationError:  # without a verdict, the job fails, which harms only the job that wrote it
         return None
-    return verdict
-
-
-def _estimate(value: Json | Estimate, read: ValidatorFunctionWrapHandler) -> Estimate | None:
-    """Read an estimate; return None if it is invalid, since nothing depends on it."""
-    try:
-        estimate: Estimate = read(value)
-    except ValidationError:
-        return None
-    return estimate
+    return part
 
 
 Figure = Annotated[float | None, BeforeValidator(_number)]
@@ -81,7 +72,7 @@ class Headline(Summary):
     rows: int = 0
     total_rows: int | None = None
     latency_noise: bool = False
-    gate: Annotated[GateVerdict | None, WrapValidator(_verdict)] = None
+    gate: Annotated[GateVerdict | None, WrapValidator(_valid)] = None
 
 
 class ReportFigures(Headline, Figures):
@@ -103,7 +94,7 @@ class PrepareSummary(Summary):
     models: dict[str, str] = {}
     """Commit of each model of the hub by its name (`model_name`)."""
     notes: list[str] = []
-    estimate: Annotated[Estimate | None, WrapValidator(_estimate)] = None
+    estimate: Annotated[Estimate | None, WrapValidator(_valid)] = None
     """What the run will take; null if that could not be estimated."""
     report: Headline | None = None
     """The headline of a report that already exists, so that Evaluate will be skipped."""

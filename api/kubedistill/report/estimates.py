@@ -8,19 +8,19 @@ def estimate_line(estimate: Estimate) -> str:
     total = estimate.total
     if total.reused:
         return ""
-    return f"Estimate: {totals_text(total.seconds, gpu_hours=total.gpu_hours, dollars=total.dollars)}"
+    return totals_line(total.seconds, gpu_hours=total.gpu_hours, dollars=total.dollars)
 
 
-def totals_text(seconds: float | None, *, gpu_hours: float | None, dollars: float | None) -> str:
-    """Return a time with its GPU hours and dollars; GPU hours are left out if no GPU is held."""
+def totals_line(seconds: float | None, *, gpu_hours: float | None, dollars: float | None) -> str:
+    """Return the line about an estimated time, GPU hours and dollars; no GPU hours if no GPU is held."""
     if seconds is None and gpu_hours is None and dollars is None:
-        return "not known"
+        return "Estimate: not known"
     parts = ["time not known" if seconds is None else duration_text(seconds)]
     if gpu_hours:
         parts.append(f"{gpu_hours:,.1f} GPU hours")
     if dollars is not None:
         parts.append(f"${dollars:,.2f}")
-    return ", ".join(parts)
+    return f"Estimate: {', '.join(parts)}"
 
 
 def duration_text(seconds: float) -> str:

@@ -29,7 +29,7 @@ from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import SPLITS, Record, Split
 from kubedistill_runtime.speeds import GenerationSpeed, count_copies
-from kubedistill_runtime.storage.artifacts import find
+from kubedistill_runtime.storage.artifacts import are_complete
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.served import ServedTeacher
 from kubedistill_runtime.teachers.teacher import Teacher
@@ -56,11 +56,8 @@ class _Job:
     choices: Choices
     workload: Workload
     speeds: Speeds
-    store: Store
-
-    def is_made(self, stage: StageName) -> bool:
-        """Return whether the store has all artifacts of a stage."""
-        return _is_made(self.choices, stage, store=self.store)
+    made: frozenset[StageName]
+    """Stages of which the store has all artifacts."""
 
 
 def estimate(job: StageJob, *, store: Store) -> EstimateEvent:
@@ -82,11 +79,12 @@ def estimate_stages(
 
     Records and tokenizers are not read if the store has all artifacts already.
     """
-    if all(_is_made(choices, stage, store=store) for stage in _STAGES):
+    made = frozenset(stage for stage in _STAGES if are_complete(store, STAGES[stage].makes, keys=choices.keys))
+    if made.issuperset(_STAGES):
         reused = [StageEstimate(stage=stage, reused=True) for stage in _STAGES]
         return Estimate(stages=reused, disk_bytes=0, download_bytes=0, assumptions=[])
     workload = find_workload({split: read(split) for split in SPLITS}, spec=job.spec, chat=_chat_of(choices))
-    of = _Job(job, choices, workload, find_speeds(job, choices, store=store), store)
+    of = _Job(job, choices, workload, find_speeds(job, choices, store=store), made)
     stages = [_generate(of), _train(of), _evaluate(of)]
     return Estimate(
         stages=stages,
@@ -94,10 +92,6 @@ def estimate_stages(
         download_bytes=sum(_download_bytes(model) for model in _models(choices)),
         assumptions=[*workload.assumptions, *_assumptions(of, stages)],
     )
-
-
-def _is_made(choices: Choices, stage: StageName, *, store: Store) -> bool:
-    return all(find(store, name, choices.keys[name]).complete for name in STAGES[stage].makes)
 
 
 def _chat_of(choices: Choices) -> ChatFormat | None:
@@ -110,7 +104,7 @@ def _chat_of(choices: Choices) -> ChatFormat | None:
 
 
 def _generate(of: _Job) -> StageEstimate:
-    if of.is_made("Generate"):
+    if "Generate" in of.made:
         return StageEstimate(stage="Generate", reused=True)
     return add_up([_teacher(teacher, of=of) for teacher in of.choices.teachers])
 
@@ -148,7 +142,7 @@ def _endpoint(endpoint: Endpoint | None, tokens: int, answers: int, work: Worklo
 
 
 def _train(of: _Job) -> StageEstimate:
-    if of.is_made("Train"):
+    if "Train" in of.made:
         return StageEstimate(stage="Train", reused=True)
     training, work = of.job.spec.training, of.workload
     hardware, workers = of.job.hardware_of("Train"), of.job.spec.student.resources.workers
@@ -162,13 +156,11 @@ def _train(of: _Job) -> StageEstimate:
     elif accelerator is not None:
         padded = samples * per_sample * _PADDING
         seconds = training_seconds(of.choices.student, tokens=padded, workers=workers, accelerator=accelerator)
-    price = of.job.prices.student
-    price = None if price is None else price * max(1, hardware.gpus)
-    return _held("Train", round(samples * work.answer_tokens), seconds, hardware, price=price)
+    return _held("Train", round(samples * work.answer_tokens), seconds, hardware, price=of.job.hourly_price("Train"))
 
 
 def _evaluate(of: _Job) -> StageEstimate:
-    if of.is_made("Evaluate"):
+    if "Evaluate" in of.made:
         return StageEstimate(stage="Evaluate", reused=True)
     work, student, hardware = of.workload, of.choices.student, of.choices.student_hardware
     seconds = _answer_seconds(  # both students answer in one engine
@@ -241,10 +233,10 @@ def _download_bytes(model: Model) -> int:
 def _disk_bytes(of: _Job) -> int:
     """Return the bytes that are written: answers and samples, checkpoints, the trained student and its export."""
     student, written = of.choices.student, 0
-    if not of.is_made("Generate"):
+    if "Generate" not in of.made:
         tokens = sum(of.workload.asked.values()) * of.workload.answer_tokens
         written += int(2 * tokens * (_BYTES_PER_TOKEN + of.choices.k * _BYTES_PER_ALTERNATIVE))
-    if not of.is_made("Train"):
+    if "Train" not in of.made:
         written += student.parameters * _STATE_BYTES * of.job.spec.training.checkpoint.keep_last
         written += 2 * student.weights.size("BFloat16")
     return written

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, StageName
 from kubedistill.contract import StageJob, StageResult
@@ -14,6 +15,8 @@ from kubedistill.stored import read_stored_json
 from kubedistill.sums import sum_known
 from kubedistill.v1alpha1 import unpriced_endpoint
 from kubedistill_runtime.storage.store import Store
+
+_Record = TypeVar("_Record", RunEstimate, StageJob, StageResult)
 
 _ESTIMATE = "estimate.json"
 _HOUR = 3600
@@ -61,10 +64,7 @@ def read_usage(job: StageJob, report: Report, *, store: Store, current: AttemptU
 
 def _read_estimate(job: StageJob, *, store: Store) -> RunEstimate:
     """Return the stored estimate of a run; without one, or if it cannot be read, one without stages."""
-    try:
-        return read_stored_json(RunEstimate, store.read(f"{job.run_folder}/{_ESTIMATE}"))
-    except (FileNotFoundError, ValueError):  # nothing depends on it
-        return RunEstimate(artifacts={}, stages=[])
+    return _read(RunEstimate, f"{job.run_folder}/{_ESTIMATE}", store=store) or RunEstimate(artifacts={}, stages=[])
 
 
 def _usage(
@@ -104,8 +104,8 @@ def _attempts(
         number = folder.removeprefix(prefix)
         if not number.isdigit() or (stage, int(number)) == (job.stage, job.attempt) or _is_other(job, folder, store):
             continue
-        result = _read_result(folder, store=store)
-        if result is None:
+        result = _read(StageResult, f"{folder}/result.json", store=store)
+        if result is None:  # its driver was killed
             spent.append(None)
             continue
         if any(keys.get(name) != ref.key for name, ref in result.artifacts.items()):
@@ -117,17 +117,15 @@ def _attempts(
 
 def _is_other(job: StageJob, folder: str, store: Store) -> bool:
     """Return whether an attempt belongs to another spec; in a cluster, a run has one and its attempts name none."""
+    made_for = _read(StageJob, f"{folder}/job.json", store=store)
+    return made_for is not None and made_for.run.digest != job.run.digest
+
+
+def _read(kind: type[_Record], name: str, *, store: Store) -> _Record | None:
+    """Return a record of the run; None if there is none, or if it cannot be read, since nothing depends on it."""
     try:
-        made_for = read_stored_json(StageJob, store.read(f"{folder}/job.json"))
+        return read_stored_json(kind, store.read(name))
     except (FileNotFoundError, ValueError):
-        return False
-    return made_for.run.digest != job.run.digest
-
-
-def _read_result(folder: str, *, store: Store) -> StageResult | None:
-    try:
-        return read_stored_json(StageResult, store.read(f"{folder}/result.json"))
-    except (FileNotFoundError, ValueError):  # its driver was killed
         return None
 
 

@@ -11,7 +11,7 @@ from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.data_files import root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import find, read_figures
+from kubedistill_runtime.storage.artifacts import are_complete, read_figures
 from kubedistill_runtime.storage.claims import remove_states
 from kubedistill_runtime.storage.store import Store
 
@@ -22,7 +22,7 @@ def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
     Raises LowYield if an artifact satisfied the ratios of another job, but not those of this one.
     """
     makes = STAGES[job.stage].makes
-    if job.stage == CHAIN[0].name or not all(find(store, name, job.artifacts[name]).complete for name in makes):
+    if job.stage == CHAIN[0].name or not are_complete(store, makes, keys=job.artifacts):
         return None
     if job.stage == "Export" and not _are_exported(job, store=store):
         return None

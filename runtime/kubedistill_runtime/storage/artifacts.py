@@ -7,7 +7,7 @@ A complete artifact is never written again. If two drivers make the same one, th
 uses the published one. Every function raises what the store raises.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -83,6 +83,11 @@ def find(store: Store, name: ArtifactName, key: str) -> ArtifactRef:
     """Return the reference to an artifact, complete or not."""
     complete = bool(key) and _is_whole(store, artifact_folder(name, key))
     return ArtifactRef(key=key, uri=f"{store.uri}/{artifact_folder(name, key)}", complete=complete)
+
+
+def are_complete(store: Store, names: Iterable[ArtifactName], *, keys: Mapping[ArtifactName, str]) -> bool:
+    """Return whether the store has all of these artifacts, each under its key."""
+    return all(find(store, name, keys[name]).complete for name in names)
 
 
 def read_figures(store: Store, name: ArtifactName, key: str, part: type[_Part]) -> _Part:

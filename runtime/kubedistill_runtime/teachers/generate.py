@@ -146,7 +146,7 @@ def _check_free_of_reasoning(chat: ChatFormat, *, serving: Serving) -> None:
 
 def _prompts_of(pending: Pending, *, serving: Serving, at: str) -> list[tuple[int, ...]]:
     """Return the first prompt of each answer, as the model received it."""
-    answers = collect_answers(pending.rows[:PROMPTS], cache=pending.cache)
+    answers = collect_answers(pending.rows[:PROMPTS], cache=pending.cache, distributions=False)
     prompts = [one.answer.turns[0].prompt_ids for one in answers if one.answer.turns]
     if fitting := [prompt for prompt in prompts if len(prompt) < serving.max_model_len]:
         return fitting
