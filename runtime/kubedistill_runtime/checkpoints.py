@@ -33,8 +33,10 @@ from kubedistill_runtime.safetensors_headers import ReadRange, Tensor, parse_ten
 from kubedistill_runtime.storage.store import Store
 
 _CONFIG, _TOKENIZER_FILE, _INDEX = "config.json", "tokenizer.json", "model.safetensors.index.json"
-_SINGLE, _OWN_WEIGHTS, _OTHER_FORM = "model.safetensors", "model*.safetensors", "consolidated*"
+_OWN_WEIGHTS, _OTHER_FORM = "model*.safetensors", "consolidated*"
 """Weights as transformers names them, and the same weights in the form of Mistral's own programs."""
+_SINGLE, _VARIANT = "model.safetensors", "model.*.safetensors"
+"""A file with all weights, and the same weights in another precision next to it, such as model.fp16.safetensors."""
 _SHARD = re.compile(r"(model-)(\d+)(-of-)(\d+)(\.safetensors)")
 _SAVE = "Point it at a folder that transformers' save_pretrained wrote"
 _AGAIN = "Download or save it again"
@@ -252,9 +254,9 @@ def _weight_names(files: Collection[str], index: Mapping[str, Json] | None, *, w
         if missing := [name for name in names if name not in files]:
             raise InvalidModel(f"{where} has no {missing[0]}", at=at, fix=_AGAIN)
         return names
-    if _SINGLE in files:  # next to it, there may be variants, such as model.fp16.safetensors
-        return [_SINGLE]
     weights = _matching(files, [WEIGHTS])
+    if _SINGLE in files:
+        weights = [name for name in weights if not fnmatch(name, _VARIANT)]
     own = _matching(weights, [_OWN_WEIGHTS]) or [name for name in weights if not fnmatch(name, _OTHER_FORM)]
     if not own:
         raise InvalidModel(f"{where} has no {WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
