@@ -60,14 +60,15 @@ def answer(
         generator = Generator(engine, load_chat_format(teacher, at="teacher"), Sampling(1.0, max_tokens=8), 128, seed=3)
         answer_rows(rows, cache=cache, generator=generator, report=report)
     shards = [decode_answers(cache.store.read(shard)) for shard in cache.store.names(f"rows/{cache.key}")]
+    spent = progress.spent()
     return {
         "ids": [list(one.answer.turns[0].completion_ids) for one in collect_answers(rows, cache=cache)],
         "stored": sorted(one.row_key for shard in shards for one in shard),
         "disturbed": disturbed,
         "gpus": [message.gpus for message in said],
         "seconds": progress.seconds(),
-        "gpuSeconds": progress.gpu_seconds(),
-        "idleGpuSeconds": progress.idle_gpu_seconds(),
+        "gpuSeconds": spent.gpu_seconds,
+        "idleGpuSeconds": spent.idle_gpu_seconds,
         "groups": _live_groups(),
     }
 
