@@ -31,12 +31,18 @@ def check_fit(job: StageJob, choices: Choices) -> None:
 
 
 def _check_teacher(teacher: ServedTeacher) -> None:
+    spec, at = teacher.spec, f"{teacher.at}.model"
+
     def memory(tokens: int, split: Split) -> ServingMemory:
         return serving_memory(
-            teacher.model, precision=teacher.precision, tokens=tokens, split=split, hardware=teacher.hardware
+            teacher.model,
+            precision=teacher.precision,
+            tokens=tokens,
+            split=split,
+            hardware=teacher.hardware,
+            arguments=spec.engine_arguments,
         )
 
-    spec, at = teacher.spec, f"{teacher.at}.model"
     split = Split(spec.tensor_parallel_size, spec.pipeline_parallel_size)
     needs = memory(teacher.max_model_len, split)
     usable = usable_bytes(teacher.hardware, utilization=spec.gpu_memory_utilization)

@@ -1,6 +1,8 @@
 """Serving: the memory that an engine needs on each of its GPUs, or in its process on a CPU."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kubedistill.contract import Hardware
 from kubedistill_runtime.fit.cache import cache_bytes
@@ -18,6 +20,9 @@ _CONTEXT_BYTES = 3 * 2**29
 """CUDA's context, NCCL's buffers and CUDA graphs: 1.5 GiB, an estimate."""
 _LARGE_GPU = 70 * 2**30
 """Memory from which vLLM chooses larger batches, except on an A100."""
+
+Scalar = bool | int | float | str
+"""A value of a further argument of vLLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Precision:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class Batch:
     """vLLM's largest batch: its tokens (max_num_batched_tokens), and the requests in it (max_num_seqs)."""
 
     tokens: int
@@ -104,15 +109,26 @@ def weight_bytes(model: Model, precision: Precision) -> int:
 
 
 def serving_memory(
-    model: Model, *, precision: Precision, tokens: int, split: Split, hardware: Hardware
+    model: Model,
+    *,
+    precision: Precision,
+    tokens: int,
+    split: Split,
+    hardware: Hardware,
+    arguments: Mapping[str, Scalar] = MappingProxyType({}),
 ) -> ServingMemory:
-    """Return what an engine needs on this hardware; without GPUs nothing is split."""
+    """Return what an engine of this maximum length needs on this hardware; without GPUs nothing is split.
+
+    `arguments` are the further arguments of vLLM.
+    """
     if not hardware.has_gpus:  # a prompt is computed whole
         return request_memory(model, precision=precision, tokens=tokens, in_flight=tokens)
-    batch = _largest_batch(hardware)
+    batch = largest_batch(hardware, max_model_len=tokens, arguments=arguments)
     in_flight = batch.tokens * (split.pipeline + 1)  # a batch is scheduled while others are computed
     found = request_memory(model, precision=precision, tokens=tokens, split=split, in_flight=in_flight)
-    return ServingMemory(found.weights, found.cache, _working_bytes(model, tensor=split.tensor, batch=batch))
+    offloaded = arguments.get("cpu_offload_gb")  # GiB of each GPU's weights, which it reads through the bus
+    weights = max(0, found.weights - int(offloaded * 2**30)) if isinstance(offloaded, int | float) else found.weights
+    return ServingMemory(weights, found.cache, _working_bytes(model, tensor=split.tensor, batch=batch))
 
 
 def shares_heads(model: Model, *, tensor: int) -> bool:
@@ -129,13 +145,23 @@ def usable_bytes(hardware: Hardware, *, utilization: float | None = None) -> int
     return None if hardware.memory_per_gpu is None else int(hardware.memory_per_gpu * (utilization or _UTILIZATION))
 
 
-def _largest_batch(hardware: Hardware) -> _Batch:
-    """Return vLLM's choice for throughput on these GPUs (EngineArgs.get_batch_defaults)."""
+def largest_batch(
+    hardware: Hardware, *, max_model_len: int, arguments: Mapping[str, Scalar] = MappingProxyType({})
+) -> Batch:
+    """Return the largest batch of an engine on GPUs with these further arguments of vLLM.
+
+    What they do not set is vLLM's choice for throughput (EngineArgs.get_batch_defaults).
+    """
     large = (hardware.memory_per_gpu or 0) >= _LARGE_GPU and "a100" not in hardware.accelerator.lower()
-    return _Batch(16384, 1024) if large else _Batch(8192, 256)
+    factor = 2 if arguments.get("performance_mode") == "throughput" else 1
+    seqs, batched = arguments.get("max_num_seqs"), arguments.get("max_num_batched_tokens")
+    requests = seqs if isinstance(seqs, int) else (1024 if large else 256) * factor
+    tokens = min((16384 if large else 8192) * factor, requests * max_model_len)
+    tokens = batched if isinstance(batched, int) else tokens
+    return Batch(tokens, min(requests, tokens))
 
 
-def _working_bytes(model: Model, *, tensor: int, batch: _Batch) -> int:
+def _working_bytes(model: Model, *, tensor: int, batch: Batch) -> int:
     """Return an estimate of an engine's memory on a GPU besides weights and cache.
 
     A batch holds its hidden states a few times and the halves of a gated layer, in 16 bits; logits are copied twice in

@@ -136,11 +136,18 @@ def _fits(job_folder: JobFolder, hardware: Hardware) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("kvCacheDtype", "fp8"), ("gpuMemoryUtilization", 0.98), ("maxModelLen", 65536)]
+    ("field", "value"),
+    [
+        ("kvCacheDtype", "fp8"),
+        ("gpuMemoryUtilization", 0.98),
+        ("maxModelLen", 65536),
+        ("engineArgs", {"max_num_batched_tokens": "2048", "max_num_seqs": "64"}),
+        ("engineArgs", {"cpu_offload_gb": "8"}),
+    ],
 )
-def test_settings_of_the_engine_count(field: str, value: float | str, job_folder: JobFolder) -> None:
+def test_settings_of_the_engine_count(field: str, value: Any, job_folder: JobFolder) -> None:
     length(job_folder, 131072, tensor=2)
-    on(job_folder, generate=gpus(93))
+    on(job_folder, generate=gpus(97))
     with pytest.raises(ModelDoesNotFit):
         check(job_folder, teacher=large("Llama 3.1 70B"))
     job_folder.set(f"teachers.0.model.{field}", value)

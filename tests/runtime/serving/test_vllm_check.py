@@ -18,6 +18,7 @@ from kubedistill.manifest.settings_file import load_settings
 from kubedistill.placement.hardware import find_hardware
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.choices import choose, find_student, find_teachers
+from kubedistill_runtime.fit.serving import largest_batch
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.arguments import engine_arguments
 from kubedistill_runtime.serving.declared_gpus import compute_capability
@@ -34,6 +35,7 @@ AT = "spec.teachers[0].model.source"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 H200 = Hardware(accelerator="NVIDIA H200", gpus_per_pod=8, memory_per_gpu=141 * 2**30)
 T4 = Hardware(accelerator="Tesla T4", gpus_per_pod=4, memory_per_gpu=16 * 2**30)
+A100 = Hardware(accelerator="NVIDIA-A100-SXM4-80GB", gpus_per_pod=8, memory_per_gpu=80 * 2**30)
 H100 = Hardware(accelerator="NVIDIA-H100-80GB-HBM3", gpus_per_pod=8, pods=2, memory_per_gpu=80 * 2**30)
 
 
@@ -41,10 +43,20 @@ WITHOUT_TRITON = """
 from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 PathFinder.find_spec = staticmethod(lambda name, *args: None if name.split(".")[0] == "triton" else find(name, *args))
-from kubedistill_runtime.serving.vllm_check_worker import main
-main()
+from kubedistill_runtime.serving import vllm_check_worker
+check_heads = vllm_check_worker._check_heads
+def show_batch(config):
+    batch = config.scheduler_config
+    if config.model_config.seed == 20261129:
+        raise ValueError(f"{batch.max_num_batched_tokens} tokens, {batch.max_num_seqs} requests")
+    check_heads(config)
+vllm_check_worker._check_heads = show_batch
+vllm_check_worker.main()
 """
-"""The process as in the image runtime-cpu, where Prepare runs; this environment has Triton too."""
+"""The process as in the image runtime-cpu, where Prepare runs; this environment has Triton too.
+
+With a certain seed, it shows the largest batch of the configuration.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +128,27 @@ def test_c7_nothing_is_set_for_the_cpus_sake(worker: VllmWorker, models: Path) -
         "max_num_seqs",
     }
     assert ask(worker, serving).refusal is None
+
+
+@pytest.mark.parametrize("hardware", [H200, H100, A100, T4], ids=lambda one: one.accelerator)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"max_num_seqs": 4},
+        {"max_num_seqs": 512, "max_num_batched_tokens": 2048},
+        {"max_num_batched_tokens": 8},
+        {"performance_mode": "throughput"},
+        {"performance_mode": "throughput", "max_num_seqs": 16},
+    ],
+    ids=str,
+)
+def test_memory_is_computed_for_the_batch_that_vllm_chooses(
+    settings: dict[str, object], hardware: Hardware, worker: VllmWorker, models: Path
+) -> None:
+    serving = serving_of(models, "Llama-3.1-8B", hardware=hardware, dtype="Float16", engine_arguments=settings)
+    own = largest_batch(hardware, max_model_len=serving.max_model_len, arguments=settings)
+    assert ask(worker, serving, seed=20261129).refusal == f"{own.tokens} tokens, {own.requests} requests"
 
 
 @pytest.mark.parametrize("example", ["deepseek-v3-to-phi-4-mini", "llama-405b-to-3b"])
