@@ -172,7 +172,7 @@ def _evaluate(of: _Job) -> StageEstimate:
         speed=of.speeds.student,
     )
     tokens = round(2 * work.tested * work.answer_tokens)
-    return _held("Evaluate", tokens, seconds, hardware, price=of.job.prices.student)
+    return _held("Evaluate", tokens, seconds, hardware, price=of.job.hourly_price("Evaluate"))
 
 
 def _answer_seconds(
@@ -252,7 +252,7 @@ def _assumptions(of: _Job, stages: list[StageEstimate]) -> list[str]:
             f"an engine starts in {_GPU_START:.0f} s on GPUs and reads its weights at {_READ_RATE / 1e9:.0f} GB/s",
         ]
     else:
-        notes.append("engines and training use one core of a processor with AVX-512")
+        notes.append("engines and training are as fast as one core of a processor with AVX-512")
     untimed = [of.job.hardware_of(one.stage) for one in stages if one.seconds is None and not one.reused]
     unknown = {one.accelerator for one in untimed if find_accelerator(one) is None}
     notes += [f"the speed of {name} is not known, so its time is not estimated" for name in sorted(unknown)]
