@@ -20,12 +20,13 @@ def harness(
         open_harness(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), name) as harness,
         playing(kubeconfig, namespace=name, scale=0.5),
     ):
+        harness.submit("clock-behind-1")
+        harness.submit("clock-ahead-silent-1", noProgressTimeoutSeconds=5)
         yield harness
 
 
 def test_a8_a_driver_whose_clock_is_behind_ends_well(harness: OperatorHarness) -> None:
     """Its first report is older than noProgressTimeoutSeconds by its own clock."""
-    harness.submit("clock-behind-1")
     harness.becomes("clock-behind-1", "Succeeded", seconds=300)
     generate = harness.stage("clock-behind-1", "Generate")
     assert (generate["attempt"], sum(generate["restarts"].values())) == (1, 0)
@@ -34,7 +35,6 @@ def test_a8_a_driver_whose_clock_is_behind_ends_well(harness: OperatorHarness) -
 
 
 def test_a8_a_clock_that_is_ahead_hides_no_hang(harness: OperatorHarness) -> None:
-    harness.submit("clock-ahead-silent-1", noProgressTimeoutSeconds=5)
     harness.becomes("clock-ahead-silent-1", "Succeeded", seconds=300)
     generate = harness.stage("clock-ahead-silent-1", "Generate")
     assert (generate["attempt"], generate["restarts"]["failure"]) == (2, 1)
