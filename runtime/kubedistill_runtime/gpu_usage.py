@@ -1,7 +1,7 @@
 """GPU usage: the GPU-seconds that a driver holds, and those in which nothing is generated or learned.
 
-A GPU is idle from one token or step of its group to the next if that takes 10 s or longer; then all of that time
-counts. The time from when it is held to the first token or step, such as that of loading a model, is such a gap too.
+A GPU is idle from one token or micro-batch of its group to the next if that takes 10 s or longer; then all of that
+time counts. The time from when it is held to the first one, such as that of loading a model, is such a gap too.
 """
 
 import time
@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Literal
 
 IDLE_SECONDS = 10.0
-"""The shortest time without a token or a step that counts as idle."""
+"""The shortest time without a token or a micro-batch that counts as idle."""
 
 Group = int | Literal["training"] | None
 """GPUs that work together: those of a replica, by its number, or those of a training. None: none have worked."""
@@ -21,7 +21,7 @@ Group = int | Literal["training"] | None
 class _Gpu:
     held_since: float
     worked_at: float
-    """When its group last made a token or a step, or when it was first held."""
+    """When its group last made a token or a micro-batch, or when it was first held."""
     group: Group = None
 
     def gap(self, now: float) -> float:
@@ -63,7 +63,7 @@ class GpuUsage:
             self._gpus = self._gpus[:gpus] + [_Gpu(since, since) for _ in range(gpus - len(self._gpus))]
 
     def work(self, group: Group, *, gpus: int | None = None) -> None:
-        """Note a token or a step of a group, which uses this number of GPUs, or all that are held."""
+        """Note a token or a micro-batch of a group, which uses this number of GPUs, or all that are held."""
         with self._lock:
             now = self.clock()
             # Its own come first, then those that nobody uses, then those that have not been used for longest.

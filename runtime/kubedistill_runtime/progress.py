@@ -57,7 +57,7 @@ class Progress:
         self._usage.work(replica, gpus=gpus)
 
     def learned(self) -> None:
-        """Note that a step of the training was made, with all GPUs."""
+        """Note that the training has computed, with all GPUs."""
         self._usage.work("training")
 
     def charge(self, dollars: float) -> None:

@@ -80,6 +80,8 @@ class Record:
     """Of each step, by parameter, after the workers' were added up and clipped."""
     saved: dict[int, bytes] = field(default_factory=dict)
     """States by step."""
+    computed: int = 0
+    """Micro-batches that were noted."""
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -110,9 +112,13 @@ def run(
         gradients = {name: value.grad.clone() for name, value in student.named_parameters() if value.grad is not None}
         record.gradients.append(gradients)
 
+    def note_micro_batch() -> None:
+        record.computed += 1
+
     hooks = Hooks(
         save=record.saved.__setitem__,
         report=report,
+        computed=note_micro_batch,
         stopping=lambda: done == stop_after,
         clock=lambda: done * seconds_per_step,
     )

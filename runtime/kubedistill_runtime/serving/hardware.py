@@ -13,7 +13,7 @@ def describe_processor() -> str:
     """Return the processor and the number of cores that this process may use."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {_usable_cores()} cores"
+    return f"{names[0] if names else platform.machine()}, {usable_cores()} cores"
 
 
 def has_accelerators() -> bool:
@@ -21,7 +21,7 @@ def has_accelerators() -> bool:
     return any(device.exists() for device in _ACCELERATORS)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Return the cores that this process may run on, or fewer if the pod's CPU limit is lower (cgroup v2 cpu.max)."""
     allowed = len(os.sched_getaffinity(0))
     if not _CPU_QUOTA.exists():

@@ -12,13 +12,13 @@ from kubedistill_runtime.checks.yields import check_distributions
 from kubedistill_runtime.estimate.measured import training_key
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.downloads import materialize_for_workers
-from kubedistill_runtime.serving.hardware import describe_processor
+from kubedistill_runtime.serving.hardware import describe_processor, usable_cores
 from kubedistill_runtime.speeds import TrainingSpeed, record_training
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import TRAINED, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import remove_states, take_claim
 from kubedistill_runtime.training.sample_store import open_samples
-from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
+from kubedistill_runtime.training.workers import Assignment, needs_ray, share_cores, train_on_workers
 
 
 def run(context: StageContext) -> Outcome:
@@ -66,12 +66,13 @@ def _train(context: StageContext) -> TrainedFigures:
             samples=artifact_folder("samples", choices.keys["samples"]),
             folder=folder,
             claim=take_claim(store, folder).number,
-            threads=threads_per_worker(workers, parameters=choices.student.parameters),
+            cores=share_cores(usable_cores(), workers=workers, gpus=gpus, parameters=choices.student.parameters),
             on_gpu=gpus > 0,
         ),
         workers=workers,
         gpus=gpus,
         report=pace.report,
+        worked=context.progress.learned,
     )
     _record_speed(context, pace)
     return trained
@@ -89,7 +90,6 @@ class _Pace:
         """Report the progress of training."""
         self.last = (step, time.monotonic())
         self.first = self.first or self.last
-        self.progress.learned()
         self.progress.working(done=step, total=steps, unit="steps", figures=figures)
 
 

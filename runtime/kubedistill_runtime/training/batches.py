@@ -3,6 +3,7 @@
 Shapes: B samples, L ids of the longest one, N scored ids of the batch, K alternatives stored per scored id.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,11 +38,41 @@ def order_samples(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def split_step(samples: Sequence[Sample], *, rank: int, world: int, micro: int) -> Iterator[list[Sample]]:
-    """Yield one worker's micro-batches of a step; samples of similar length are grouped to save padding."""
+    """Yield one worker's micro-batches of a step.
+
+    Samples of similar length are together, which saves padding, and workers get as many padded ids as one another, so
+    those with shorter samples get more of them.
+    """
     lengths = [len(sample.ids_L) for sample in samples]
-    mine = sorted(range(len(samples)), key=lengths.__getitem__)[rank::world]
-    for start in range(0, len(mine), micro):
-        yield [samples[place] for place in mine[start : start + micro]]
+    order = sorted(range(len(samples)), key=lengths.__getitem__)
+    start, end = _share([lengths[place] for place in order], rank=rank, world=world, micro=micro)
+    for first in range(start, end, micro):
+        yield [samples[place] for place in order[first : min(first + micro, end)]]
+
+
+def _share(lengths: Sequence[int], *, rank: int, world: int, micro: int) -> tuple[int, int]:
+    """Return the first and the last place, exclusive, of a worker's samples, whose lengths ascend."""
+    if world == 1 or not lengths:
+        return 0, len(lengths)
+    limits = range(lengths[-1], len(lengths) * lengths[-1] + 1)
+    least = bisect_left(limits, True, key=lambda limit: len(_fill(lengths, limit=limit, micro=micro)) <= world + 1)
+    places = _fill(lengths, limit=limits[least], micro=micro)
+    places += [len(lengths)] * world  # the last workers may have no sample
+    return places[rank], places[rank + 1]
+
+
+def _fill(lengths: Sequence[int], *, limit: int, micro: int) -> list[int]:
+    """Return the places at which shares begin, and the last end, if each takes so many padded ids at most."""
+    places, whole, count = [0], 0, 0
+    for place, length in enumerate(lengths):
+        padded = whole + (count + 1) * length  # it is the longest of its micro-batch so far
+        if padded > limit:
+            places.append(place)
+            whole, count, padded = 0, 0, length
+        count += 1
+        if count == micro:
+            whole, count = padded, 0
+    return [*places, len(lengths)]
 
 
 def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:

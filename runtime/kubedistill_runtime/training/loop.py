@@ -31,6 +31,8 @@ class Hooks:
     """Save the state after a step; called on rank 0."""
     report: Callable[[int, int, dict[str, float]], None] = lambda _step, _steps, _figures: None
     """Report a step; called on rank 0."""
+    computed: Callable[[], None] = lambda: None
+    """Note that a micro-batch was computed, of a step or a validation; called on rank 0."""
     stopping: Callable[[], bool] = lambda: False
     """Return whether to save and stop; called on rank 0, and valid for all ranks."""
     clock: Callable[[], float] = lambda: 0.0
@@ -102,7 +104,7 @@ class Loop:
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
             loss = self._sum_losses(part) / max(scored, 1)
             loss.backward()
-            total += float(loss.detach())
+            total += self._read(loss)
         return total
 
     def _sum_losses(self, samples: Sequence[Sample]) -> Tensor:
@@ -112,6 +114,13 @@ class Loop:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16):
             loss: Tensor = self.student(make_batch(samples, device=self.device))
         return loss
+
+    def _read(self, loss: Tensor) -> float:
+        """Return the loss of a micro-batch, once it is computed."""
+        value = float(loss.detach())
+        if self.collective.rank == 0:
+            self.hooks.computed()
+        return value
 
     def _samples_of(self, step: int, schedule: Schedule) -> list[Sample]:
         epoch, place = divmod(step, schedule.steps_per_epoch)
@@ -135,7 +144,7 @@ class Loop:
         total = 0.0
         micro = self.training.micro_batch_size or _DEFAULT_MICRO
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
-            total += float(self._sum_losses(part))
+            total += self._read(self._sum_losses(part))
         return self.collective.sum_number(total) / max(1, sum(sample.scored for sample in samples))
 
     def _is_validation(self, step: int, schedule: Schedule) -> bool:

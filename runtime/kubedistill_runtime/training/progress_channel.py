@@ -1,12 +1,21 @@
 """The channel between the driver and rank 0: progress in one direction, a request to stop in the other."""
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-Latest = tuple[int, int, dict[str, float]]
-"""The latest step, the number of steps, and figures."""
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest step, the number of steps, and figures."""
+
+    step: int = 0
+    steps: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    signs: int = 0
+    """How often rank 0 said that it computes; a step or a validation may take minutes."""
 
 
 class ProgressChannel(Protocol):
@@ -14,6 +23,10 @@ class ProgressChannel(Protocol):
 
     def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Publish the latest step; returns whether to stop."""
+        ...
+
+    def note_work(self) -> None:
+        """Say that rank 0 computes."""
         ...
 
     def read(self) -> Latest:
@@ -29,13 +42,17 @@ class LocalChannel:
     """A channel to a worker that is a thread of this process."""
 
     def __init__(self) -> None:
-        self._latest: Latest = (0, 0, {})
+        self._latest = Latest()
         self._stopping = False
 
     def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Publish the latest step; returns whether to stop."""
-        self._latest = (step, steps, figures)
+        self._latest = replace(self._latest, step=step, steps=steps, figures=figures)
         return self._stopping
+
+    def note_work(self) -> None:
+        """Say that rank 0 computes."""
+        self._latest = replace(self._latest, signs=self._latest.signs + 1)
 
     def read(self) -> Latest:
         """Return the latest progress."""
@@ -60,6 +77,10 @@ class RemoteChannel:
 
         stopping: bool = ray.get(self._actor.publish.remote(step, steps, figures))
         return stopping
+
+    def note_work(self) -> None:
+        """Say that rank 0 computes, without waiting for the driver."""
+        self._actor.note_work.remote()
 
     def read(self) -> Latest:
         """Return the latest progress."""

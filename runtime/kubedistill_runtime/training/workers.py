@@ -4,7 +4,6 @@ Workers read and write the store themselves. Ray Train only transports metrics a
 """
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from kubedistill.contract.artifacts import TrainedFigures
 from kubedistill.errors import KubedistillError, TrainingFailed
-from kubedistill.v1alpha1 import Training
+from kubedistill.v1alpha1 import Checkpoint, Training
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause
@@ -36,7 +35,18 @@ Report = Callable[[int, int, dict[str, float]], None]
 """Receives (step, steps, figures)."""
 
 _POLL_SECONDS = 0.25
+_SIGN_SECONDS = 1.0
 _SMALL = 10_000_000  # parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """How one worker uses its cores."""
+
+    lanes: int
+    """Threads with a part of each step; see training/lanes.py."""
+    threads: int
+    """Threads of each operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Assignment:
     folder: str
     """Folder of the student artifact in the store."""
     claim: int
-    threads: int
+    cores: Cores
     on_gpu: bool
 
 
@@ -62,10 +72,13 @@ def needs_ray(workers: int, gpus: int) -> bool:
     return workers > 1 or gpus > 0
 
 
-def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report: Report) -> TrainedFigures:
+def train_on_workers(
+    assignment: Assignment, *, workers: int, gpus: int, report: Report, worked: Callable[[], None]
+) -> TrainedFigures:
     """Run the loop on workers to its end; returns the summary of the trained student.
 
-    `report` receives the progress. If it raises (Stopped), the workers save and stop, and the error is raised again.
+    `report` receives the progress, and `worked` is called while they compute. If `report` raises (Stopped), the workers
+    save and stop, and the error is raised again.
     """
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -83,7 +96,7 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
         )
         fitting = waiter.submit(trainer.fit)
         try:
-            _follow(channel, fitting, report=report)
+            _follow(channel, fitting, report=report, worked=worked)
         except BaseException:  # Stopped, Ctrl-C or SIGTERM: raise it again when the workers have saved
             channel.stop()
             raise
@@ -103,15 +116,18 @@ def _scale(workers: int, gpus: int) -> "ScalingConfig":
     return ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources)
 
 
-def _follow(channel: ProgressChannel, fitting: "Future[Result]", *, report: Report) -> None:
+def _follow(channel: ProgressChannel, fitting: "Future[Result]", *, report: Report, worked: Callable[[], None]) -> None:
     """Report the progress in the channel until the training ends."""
-    reported = 0
+    reported, signs = 0, 0
     while not fitting.done():
         time.sleep(_POLL_SECONDS)
-        step, steps, figures = channel.read()
-        if step > reported:
-            reported = step
-            report(step, steps, figures)
+        latest = channel.read()
+        if latest.signs > signs:
+            signs = latest.signs
+            worked()
+        if latest.step > reported:
+            reported = latest.step
+            report(latest.step, latest.steps, latest.figures)
 
 
 class _Config(TypedDict):
@@ -126,42 +142,66 @@ def _work(config: _Config) -> TrainedFigures | None:
     import ray.train
     import torch
 
-    from kubedistill_runtime.training.collective import Alone, Group
+    from kubedistill_runtime.training.collective import Alone, Collective, Group
+    from kubedistill_runtime.training.lanes import train_in_lanes
     from kubedistill_runtime.training.loop import Hooks, Loop
     from kubedistill_runtime.training.objectives import OBJECTIVES
     from kubedistill_runtime.training.student import Student, load_language_model
 
     assignment, channel = config["assignment"], config["channel"]
-    torch.set_num_threads(assignment.threads)
+    torch.set_num_threads(assignment.cores.threads)
     world = ray.train.get_context().get_world_size()
     device = torch.device("cuda" if assignment.on_gpu else "cpu")
-    collective = Group(device) if world > 1 else Alone()
     store = open_store(assignment.store)
-    claim = Claim(store, assignment.folder, assignment.claim)
-    stopping, saved = False, {}
+    first = _FirstWorker(channel, Claim(store, assignment.folder, assignment.claim), assignment.training.checkpoint)
 
-    def save(step: int, data: bytes) -> None:
-        claim.save(step, data, keep_last=assignment.training.checkpoint.keep_last)
-        saved["checkpointAt"] = time.time()
-
-    def report(step: int, steps: int, figures: dict[str, float]) -> None:
-        nonlocal stopping
-        stopping = channel.publish(step, steps, figures | saved)
+    def make_loop(student: Student, collective: Collective) -> Loop:
+        train, validation = (open_samples(store, assignment.samples, split) for split in ("train", "validation"))
+        hooks = Hooks(first.save, first.report, first.note_work, first.is_stopping, time.monotonic)
+        return Loop(student, assignment.training, train, validation, device, collective, hooks)
 
     source = replace(assignment.student, path=materialize(assignment.student))
     language_model = load_language_model(source)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
-    loop = Loop(
-        student.to(device),
-        assignment.training,
-        open_samples(store, assignment.samples, "train"),
-        open_samples(store, assignment.samples, "validation"),
-        device,
-        collective,
-        Hooks(save, report, lambda: stopping, time.monotonic),
-    )
-    state = loop.run(read_latest(store, assignment.folder))
+    resume = read_latest(store, assignment.folder)
+    if assignment.cores.lanes > 1:
+        state = train_in_lanes(student, lanes=assignment.cores.lanes, make_loop=make_loop, resume=resume)
+        return _publish(assignment, language_model, state, source=source, store=store)
+    collective = Group(device) if world > 1 else Alone()
+    state = make_loop(student.to(device), collective).run(resume)
     return _publish(assignment, language_model, state, source=source, store=store) if collective.rank == 0 else None
+
+
+@dataclass(slots=True)
+class _FirstWorker:
+    """What rank 0 tells the driver and stores."""
+
+    channel: ProgressChannel
+    claim: Claim
+    checkpoint: Checkpoint
+    stopping: bool = False
+    saved_at: float | None = None
+    noted_at: float = 0.0
+
+    def save(self, step: int, data: bytes) -> None:
+        """Store a state of the training."""
+        self.claim.save(step, data, keep_last=self.checkpoint.keep_last)
+        self.saved_at = time.time()
+
+    def report(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Publish a step."""
+        saved = {} if self.saved_at is None else {"checkpointAt": self.saved_at}
+        self.stopping = self.channel.publish(step, steps, figures | saved)
+
+    def note_work(self) -> None:
+        """Say that it computes, not more often than somebody needs to know."""
+        if time.monotonic() - self.noted_at >= _SIGN_SECONDS:
+            self.noted_at = time.monotonic()
+            self.channel.note_work()
+
+    def is_stopping(self) -> bool:
+        """Return whether the driver requested a stop, as of the last step."""
+        return self.stopping
 
 
 def _publish(
@@ -201,8 +241,12 @@ def _original(error: Exception) -> KubedistillError:
     )
 
 
-def threads_per_worker(workers: int, *, parameters: int) -> int:
-    """Return the number of threads per worker; a small model does not benefit from more than one."""
-    if parameters < _SMALL:
-        return 1
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+def share_cores(cores: int, *, workers: int, gpus: int, parameters: int) -> Cores:
+    """Return how each worker uses its part of a machine's cores.
+
+    Operations of a small model are too small to be shared by threads. On a CPU, two lanes share its steps instead; with
+    more, each has so few samples that the fixed cost of a step dominates.
+    """
+    if parameters >= _SMALL:
+        return Cores(lanes=1, threads=max(1, cores // workers))
+    return Cores(lanes=1 if needs_ray(workers, gpus) else min(2, cores), threads=1)

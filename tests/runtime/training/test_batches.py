@@ -1,5 +1,7 @@
 """Batches: which samples meet in which step, and what the tensors say about them."""
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -40,8 +42,33 @@ def test_workers_and_micro_batches_share_a_step_without_loss_or_double(
     parts = [part for share in shares for part in share]
     assert sorted(id(sample) for part in parts for sample in part) == sorted(id(sample) for sample in samples)
     assert all(0 < len(part) <= micro for part in parts)
-    counts = [sum(len(part) for part in share) for share in shares]
-    assert max(counts) - min(counts) <= 1
+    assert max(map(padded_ids, shares)) == fewest_padded_ids(samples, world=world, micro=micro)
+
+
+def padded_ids(parts: list[list[Sample]]) -> int:
+    """Return the ids of micro-batches with their padding."""
+    return sum(len(part) * max(len(sample.ids_L) for sample in part) for part in parts)
+
+
+def fewest_padded_ids(samples: list[Sample], *, world: int, micro: int) -> int:
+    """Return the padded ids of the worker that has most, in the best of all splits of the samples by length."""
+    ordered = sorted(samples, key=lambda sample: len(sample.ids_L))
+    splits = itertools.combinations_with_replacement(range(len(ordered) + 1), world - 1)
+    cut = ([0, *split, len(ordered)] for split in splits)
+    return min(
+        max(
+            padded_ids([ordered[first : min(first + micro, end)] for first in range(start, end, micro)])
+            for start, end in itertools.pairwise(places)
+        )
+        for places in cut
+    )
+
+
+def test_workers_of_one_step_share_its_padded_ids_evenly() -> None:
+    samples = tiny.make_samples([(length, 1) for length in (40, 41, 42, 43, 44, 55, 56, 57)])
+    shares = [list(split_step(samples, rank=rank, world=2, micro=16)) for rank in range(2)]
+    assert [[len(part) for part in share] for share in shares] == [[5], [3]]
+    assert [padded_ids(share) for share in shares] == [225, 174]
 
 
 @given(lengths, st.data())

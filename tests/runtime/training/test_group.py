@@ -1,18 +1,26 @@
-"""Workers, micro-batches and accumulation change nothing but speed: real processes over gloo against one alone."""
+"""Workers, lanes, micro-batches and accumulation change only speed.
+
+Real processes over gloo, and threads of this process, against one alone.
+"""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from kubedistill.errors import TrainingFailed
 from kubedistill_runtime.training.batches import make_batch
+from kubedistill_runtime.training.collective import Collective
+from kubedistill_runtime.training.lanes import run_in_lanes
 from support import group_worker
 from support import tiny_training as tiny
+from support.group_worker import Found
 
 WORLD = 2
 # Samples of unequal lengths and unequal numbers of scored ids; 9 of them at 8 a step leave one for the second step,
@@ -39,10 +47,18 @@ TASKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
+@pytest.fixture(scope="module", params=["processes", "lanes"])
+def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Found]]:
     """Return what the two workers got for each task."""
-    folder = tmp_path_factory.mktemp("group")
+    if request.param == "lanes":
+        results = group_worker.run_in_threads(list(TASKS.values()), world=WORLD)
+    else:
+        results = run_processes(tmp_path_factory.mktemp("group"))
+    return [dict(zip(TASKS, result, strict=True)) for result in results]
+
+
+def run_processes(folder: Path) -> list[list[Found]]:
+    """Return what each process got for each task."""
     (folder / "tasks.json").write_text(json.dumps(list(TASKS.values())))
     # The machine may have no route to its own name.
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -58,8 +74,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[st
         for worker in workers:
             worker.kill()
             worker.wait()
-    results = [torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in range(WORLD)]
-    return [dict(zip(TASKS, result, strict=True)) for result in results]
+    return [torch.load(folder / f"results-{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
 def assert_close(found: Sequence[dict[str, torch.Tensor]], expected: Sequence[dict[str, torch.Tensor]]) -> None:
@@ -73,7 +88,7 @@ def assert_close(found: Sequence[dict[str, torch.Tensor]], expected: Sequence[di
 
 
 @pytest.mark.parametrize("name", ["float64", "float64, micro 1", "one sample for two", "float32"])
-def test_two_workers_form_the_gradients_of_one(name: str, together: list[dict[str, dict[str, Any]]]) -> None:
+def test_two_workers_form_the_gradients_of_one(name: str, together: list[dict[str, Found]]) -> None:
     """The second step of the float64 tasks gives the second worker no sample at all."""
     alone = group_worker.train(TASKS[name] | {"training": {**TASKS[name]["training"], "microBatchSize": 8}})
     found = together[0][name]
@@ -102,14 +117,14 @@ def test_loss_of_a_step_is_the_mean_over_all_scored_ids_of_the_batch() -> None:
     assert record.losses == pytest.approx([sum(sums) / sum(sample.scored for sample in samples)], rel=1e-9)
 
 
-def test_both_workers_hold_the_same_weights(together: list[dict[str, dict[str, Any]]]) -> None:
+def test_both_workers_hold_the_same_weights(together: list[dict[str, Found]]) -> None:
     for name in TASKS:
         first, second = (worker[name]["weights"] for worker in together)
         assert all(torch.equal(value, second[part]) for part, value in first.items()), name
 
 
 @pytest.mark.parametrize("name", ["validation of one", "validation of three"])
-def test_validation_is_added_up_over_workers(name: str, together: list[dict[str, dict[str, Any]]]) -> None:
+def test_validation_is_added_up_over_workers(name: str, together: list[dict[str, Found]]) -> None:
     expected = group_worker.train(TASKS[name]).state.curve.validation
     for worker in together:
         assert [point["loss"] for point in worker[name]["validation"]] == pytest.approx(
@@ -117,19 +132,29 @@ def test_validation_is_added_up_over_workers(name: str, together: list[dict[str,
         )
 
 
-def test_clipping_follows_the_norm_of_all_workers_together(together: list[dict[str, dict[str, Any]]]) -> None:
+def test_clipping_follows_the_norm_of_all_workers_together(together: list[dict[str, Found]]) -> None:
     assert_close(together[0]["clipped"]["gradients"], group_worker.train(TASKS["clipped"]).gradients)
 
 
 def test_all_workers_stop_at_the_step_at_which_the_first_is_asked_and_it_saves(
-    together: list[dict[str, dict[str, Any]]],
+    together: list[dict[str, Found]],
 ) -> None:
     assert [worker["stopped"]["stopped"] for worker in together] == [True, True]
     assert [list(worker["stopped"]["saved"]) for worker in together] == [[1], []]
 
 
-def test_state_saved_by_a_group_continues_alone(together: list[dict[str, dict[str, Any]]]) -> None:
+def test_state_saved_by_a_group_continues_alone(together: list[dict[str, Found]]) -> None:
     whole = group_worker.train(TASKS["float64"])
     resumed = group_worker.train(TASKS["float64"] | {"resume": together[0]["stopped"]["saved"][1]})
     assert resumed.losses == pytest.approx(whole.losses[1:], rel=1e-9)
     assert_close([resumed.weights], [whole.weights])
+
+
+def test_an_error_in_one_lane_ends_the_others() -> None:
+    def run(lane: Collective) -> float:
+        if lane.rank == 1:
+            raise TrainingFailed("the loss is nan", at="spec.training", fix="Lower it")
+        return lane.sum_number(1.0)
+
+    with pytest.raises(TrainingFailed, match="the loss is nan"):
+        run_in_lanes(2, run=run)

@@ -78,6 +78,12 @@ def test_tokens_that_are_told_are_those_of_all_steps_whatever_was_resumed(whole:
     assert go(resume=stopped.saved[4]).tokens == expected[4:]
 
 
+def test_each_micro_batch_of_steps_and_validations_is_noted() -> None:
+    """10 samples in each of 2 epochs, and 3 in each of 3 validations."""
+    training = tiny.make_training(**SHORT, microBatchSize=1)
+    assert tiny.run(training, tiny.make_student(), train=TRAIN, validation=VALIDATION).computed == 29
+
+
 def test_run_does_not_depend_on_global_randomness(whole: tiny.Record) -> None:
     student = tiny.make_student()
     for seed in (random.seed, np.random.seed, torch.manual_seed):
