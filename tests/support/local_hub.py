@@ -77,7 +77,7 @@ def serve_hub() -> Iterator[LocalHub]:
     class Handler(_Handler):
         def __init__(self, *arguments: object) -> None:
             self.hub = hub
-            super().__init__(*arguments)  # type: ignore[arg-type]
+            super().__init__(*arguments)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES, DataKey, NewForm, ObjectReference
 from support.kube_api import Manifest
@@ -35,9 +35,7 @@ _OBEYED = Stored(
     },
 )
 _MOUNTED = Stored("mounted", {"data": dict.fromkeys(("train", "validation", "test"), _FOLDER)})
-_NAME, _KEY = (
-    next(one for one in kind.__metadata__ if isinstance(one, NewForm)) for kind in (ObjectReference, DataKey)
-)
+_NAME, _KEY = (next(one for one in get_args(kind) if isinstance(one, NewForm)) for kind in (ObjectReference, DataKey))
 _FORMS: dict[str, tuple[NewForm, Stored]] = {
     "spec.task.labels[]": (ONE_LINE, _OBEYED),
     "spec.task.systemPrompt": (SOME_LINES, _OBEYED),
