@@ -6,6 +6,7 @@ import uuid
 from kubedistill.chain import CHAIN, STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.contract.store_names import artifact_folder
+from kubedistill.contract.summaries import EvaluateSummary
 from kubedistill.errors import (
     ArtifactMissing,
     ChannelUnavailable,
@@ -47,9 +48,7 @@ def run_stage(
         outcome = reuse_made(job, store=store) or _make(job, store=store, progress=progress, engines=engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
-            spent = progress.spent()
-            until_now = AttemptUsage(progress.seconds(), spent.gpu_seconds, spent.idle_gpu_seconds)
-            current = until_now if job.stage == "Evaluate" else None
+            current = _usage_until_now(outcome, progress) if job.stage == "Evaluate" else None
             place_report(job, artifact=artifact_folder("report", report.key), store=store, current=current)
         result = StageResult(
             driver=driver,
@@ -78,6 +77,12 @@ def run_stage(
     except (StorageUnavailable, ChannelUnavailable) as unpublished:  # often the stage failed of the same full disk
         error = error or unpublished
     return result, error
+
+
+def _usage_until_now(outcome: Outcome, progress: Progress) -> AttemptUsage:
+    spent, summary = progress.spent(), outcome.summary
+    tokens = summary.student_tokens if isinstance(summary, EvaluateSummary) else 0
+    return AttemptUsage(progress.seconds(), spent.gpu_seconds, spent.idle_gpu_seconds, tokens)
 
 
 class _UnexpectedError(KubedistillError):

@@ -142,8 +142,9 @@ class TrainSummary(Summary):
 
 
 class EvaluateSummary(Headline):
-    """The headline of the report, and the duration."""
+    """The headline of the report, the tokens that the students generated, and the duration."""
 
+    student_tokens: int = 0
     seconds: float = 0.0
 
 

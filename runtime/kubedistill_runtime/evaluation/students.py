@@ -45,6 +45,8 @@ class Students:
     figures: ServingFigures
     """Of the distilled student."""
     control: LatencyControl | None
+    tokens: int = 0
+    """Tokens that both generated now; 0 if the cache had every answer."""
     untimed: str = ""
     """Why they were not timed in turn, if so; then their times come from two engines."""
 
@@ -108,6 +110,7 @@ def compare_students(
         },
         distilled.figures,
         timed.control if timed else None,
+        baseline.tokens + distilled.tokens,
         untimed,
     )
 

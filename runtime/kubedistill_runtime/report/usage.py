@@ -8,7 +8,7 @@ from typing import TypeVar
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, StageName
 from kubedistill.contract import StageJob, StageResult
 from kubedistill.contract.estimates import Estimate, RunEstimate, StageEstimate
-from kubedistill.contract.summaries import GenerateSummary
+from kubedistill.contract.summaries import EvaluateSummary, GenerateSummary
 from kubedistill.report.models import Report
 from kubedistill.report.usage import StageUsage, Usage
 from kubedistill.stored import read_stored_json
@@ -31,7 +31,7 @@ class AttemptUsage:
     idle_gpu_seconds: float = 0.0
     """The part of gpu_seconds in which nothing was generated or learned for 10 s or longer."""
     tokens: int = 0
-    """Tokens that the teachers generated."""
+    """Tokens that teachers or students generated."""
     dollars: float = 0.0
     """US dollars that endpoints have charged."""
 
@@ -133,12 +133,18 @@ def _spent(result: StageResult, *, stage: StageName) -> AttemptUsage | None:
     """Return what an attempt took; None if its times or figures cannot be read."""
     try:
         seconds = datetime.fromisoformat(result.ended_at) - datetime.fromisoformat(result.started_at)
-        tokens = result.read_summary(GenerateSummary).teacher_tokens if stage == "Generate" else 0
+        tokens = _generated_tokens(result, stage=stage)
     except ValueError:
         return None
     return AttemptUsage(
         max(0.0, seconds.total_seconds()), result.gpu_seconds, result.idle_gpu_seconds, tokens, result.dollars
     )
+
+
+def _generated_tokens(result: StageResult, *, stage: StageName) -> int:
+    if stage == "Generate":
+        return result.read_summary(GenerateSummary).teacher_tokens
+    return result.read_summary(EvaluateSummary).student_tokens if stage == "Evaluate" else 0
 
 
 def _dollars(job: StageJob, stage: StageName, spent: list[AttemptUsage]) -> float | None:
@@ -156,8 +162,7 @@ def _dollars(job: StageJob, stage: StageName, spent: list[AttemptUsage]) -> floa
 
 
 def _tokens(stage: StageName, spent: list[AttemptUsage], *, report: Report) -> int | None:
-    if stage == "Generate":
-        return sum(one.tokens for one in spent)
     if stage == "Train":
         return sum_known([point.tokens for point in report.training.curve.train])
-    return None
+    tokens = sum(one.tokens for one in spent)
+    return tokens if stage == "Generate" else tokens or None

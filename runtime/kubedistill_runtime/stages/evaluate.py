@@ -86,7 +86,8 @@ def run(context: StageContext) -> Outcome:
         headline = publish(store, "report", keys["report"], _headline(judgment, gate), draft=draft)
     message = "" if headline.gate is None else gate_text(headline.gate)
     message = f"{message}; latency is noise" if headline.latency_noise else message
-    summary = EvaluateSummary(**dict(headline), seconds=round(context.progress.seconds(), 3))
+    seconds = round(context.progress.seconds(), 3)
+    summary = EvaluateSummary(**dict(headline), student_tokens=students.tokens, seconds=seconds)
     return Outcome(summary=summary, message=message)
 
 

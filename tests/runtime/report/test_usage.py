@@ -96,6 +96,14 @@ def test_what_existed_is_reused_and_without_any_work_there_is_no_table(
     assert usage_of(job, report, job_folder, current=None) == {}
 
 
+def test_tokens_of_evaluation_are_those_of_the_students_in_all_attempts(job: StageJob, job_folder: JobFolder) -> None:
+    attempt(job_folder, "Evaluate", 1, seconds=5, outcome="Stopped", summary={"studentTokens": 40})
+    now = AttemptUsage(seconds=30, gpu_seconds=20, tokens=60)
+    report = made.make_report(provenance__artifacts=KEYS)
+    again = job.model_copy(update={"attempt": 2})
+    assert usage_of(again, report, job_folder, current=now)["Evaluate"].actual.tokens == 100
+
+
 def test_tokens_of_training_are_those_of_its_curve(job: StageJob, job_folder: JobFolder) -> None:
     attempt(job_folder, "Train", 1, seconds=5)
     steps = [{"step": step, "loss": 1.0, "tokens": 100 * step} for step in (1, 2)]
