@@ -64,7 +64,8 @@ def test_times_of_this_machine_are_used_again_and_no_others(
     assert (report["latencyControl"] == before["latencyControl"]) is (opened == 0)
     assert report["arms"]["distilled"]["hardware"] == hardware
     assert report["arms"]["teacher"]["hardware"] == "a function", "the teacher's figures are those of Generate"
-    assert (report["reductions"]["latency"] is None) is (hardware != "a function")
+    noise = report["latencyControl"]["noise"]  # on a busy machine
+    assert (report["reductions"]["latency"] is None) is (hardware != "a function" or noise)
 
 
 def test_cost_is_that_of_the_pool_that_was_measured(judged: StageRunner) -> None:
