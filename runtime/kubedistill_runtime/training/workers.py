@@ -164,11 +164,11 @@ def _work(config: _Config) -> TrainedFigures | None:
     language_model = load_language_model(source)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
     resume = read_latest(store, assignment.folder)
+    collective = Group(device) if world > 1 else Alone()
     if assignment.cores.lanes > 1:
         state = train_in_lanes(student, lanes=assignment.cores.lanes, make_loop=make_loop, resume=resume)
-        return _publish(assignment, language_model, state, source=source, store=store)
-    collective = Group(device) if world > 1 else Alone()
-    state = make_loop(student.to(device), collective).run(resume)
+    else:
+        state = make_loop(student.to(device), collective).run(resume)
     return _publish(assignment, language_model, state, source=source, store=store) if collective.rank == 0 else None
 
 

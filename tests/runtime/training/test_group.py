@@ -7,14 +7,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import torch
 
-from kubedistill.errors import TrainingFailed
+from kubedistill.errors import Stopped, TrainingFailed
 from kubedistill_runtime.training.batches import make_batch
 from kubedistill_runtime.training.collective import Collective
 from kubedistill_runtime.training.lanes import run_in_lanes
@@ -158,3 +160,22 @@ def test_an_error_in_one_lane_ends_the_others() -> None:
 
     with pytest.raises(TrainingFailed, match="the loss is nan"):
         run_in_lanes(2, run=run)
+
+
+def test_what_all_lanes_gave_arrives_though_one_of_them_ends_at_once() -> None:
+    """Else the first lane would not save what it has when all agree to stop."""
+    waiting, found = Event(), list[float]()
+
+    def run(lane: Collective) -> None:
+        if lane.rank == 0:
+            waiting.set()
+            found.append(lane.sum_number(1.0))
+            return
+        waiting.wait()
+        time.sleep(0.05)  # the other lane waits for this one by now
+        lane.sum_number(2.0)
+        raise Stopped("all agreed to stop")
+
+    with pytest.raises(Stopped):
+        run_in_lanes(2, run=run)
+    assert found == [3.0]
