@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from kubedistill.contract import Hardware
+from kubedistill.json_values import Json
 from kubedistill_runtime.fit.cache import cache_bytes
 from kubedistill_runtime.fit.sizes import heads_of, hidden_size_of, kv_heads_of, size_of, text_config
 from kubedistill_runtime.fit.weights import DTYPE_BYTES
@@ -20,9 +21,6 @@ _CONTEXT_BYTES = 3 * 2**29
 """CUDA's context, NCCL's buffers and CUDA graphs: 1.5 GiB, an estimate."""
 _LARGE_GPU = 70 * 2**30
 """Memory from which vLLM chooses larger batches, except on an A100."""
-
-Scalar = bool | int | float | str
-"""A value of a further argument of vLLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def serving_memory(
     tokens: int,
     split: Split,
     hardware: Hardware,
-    arguments: Mapping[str, Scalar] = MappingProxyType({}),
+    arguments: Mapping[str, Json] = MappingProxyType({}),
 ) -> ServingMemory:
     """Return what an engine of this maximum length needs on this hardware; without GPUs nothing is split.
 
@@ -146,7 +144,7 @@ def usable_bytes(hardware: Hardware, *, utilization: float | None = None) -> int
 
 
 def largest_batch(
-    hardware: Hardware, *, max_model_len: int, arguments: Mapping[str, Scalar] = MappingProxyType({})
+    hardware: Hardware, *, max_model_len: int, arguments: Mapping[str, Json] = MappingProxyType({})
 ) -> Batch:
     """Return the largest batch of an engine on GPUs with these further arguments of vLLM.
 
