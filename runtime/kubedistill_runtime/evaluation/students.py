@@ -14,7 +14,7 @@ from kubedistill.stored import read_stored_json
 from kubedistill_runtime.choices import STUDENT_AT, Choices
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.figures import figures_of
-from kubedistill_runtime.evaluation.prices import cost_per_thousand, student_price
+from kubedistill_runtime.evaluation.prices import Price, cost_per_thousand, student_price
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
@@ -96,23 +96,28 @@ def compare_students(
                 log.warning("the students were not timed in turn", exc_info=error)
                 distilled, untimed = test("distilled"), str(error)
 
-    def tested(name: StudentName, result: GenerationResult[ServingFigures], latency: Latency | None) -> Tested:
-        # The times of the alternation replace those from the student's own engine.
-        figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
-        cost = cost_per_thousand(figures, student_price(job))
-        known = figures_of(figures, parameters=models[name].parameters, cost_per_thousand=cost)
-        return Tested(list(result.pending[name].answers()), known)
-
+    latencies = {"baseline": timed.baseline, "distilled": timed.distilled} if timed else {}
+    results: dict[StudentName, GenerationResult[ServingFigures]] = {"baseline": baseline, "distilled": distilled}
     return Students(
         {
-            "baseline": tested("baseline", baseline, timed.baseline if timed else None),
-            "distilled": tested("distilled", distilled, timed.distilled if timed else None),
+            name: _tested(result, name=name, model=models[name], latency=latencies.get(name), price=student_price(job))
+            for name, result in results.items()
         },
         distilled.figures,
         timed.control if timed else None,
         baseline.tokens + distilled.tokens,
         untimed,
     )
+
+
+def _tested(
+    result: GenerationResult[ServingFigures], *, name: StudentName, model: Model, latency: Latency | None, price: Price
+) -> Tested:
+    """Return a student's answers and figures; the times of the alternation replace those from its own engine."""
+    figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
+    cost = cost_per_thousand(figures, price)
+    known = figures_of(figures, parameters=model.parameters, cost_per_thousand=cost)
+    return Tested(list(result.pending[name].answers()), known)
 
 
 def _timing(

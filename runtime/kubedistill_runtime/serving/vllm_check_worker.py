@@ -61,7 +61,7 @@ def _check(check: VllmCheck) -> VllmReply:
         reply = VllmReply(
             refusal=first["msg"].removeprefix("Value error, "), argument=str(first["loc"][-1]) if first["loc"] else ""
         )
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError) as error:  # vLLM's own checks raise these
         reply = VllmReply(refusal=str(error))
     else:
         return VllmReply()
